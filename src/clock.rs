@@ -1,0 +1,90 @@
+//! Owns time and fresh ids: the only place that asks the operating system for either.
+//!
+//! Promises: monotonic time for durations, wall time for records. Wall time may jump; the writer clamps it, so record
+//! times never run backwards (F65). Nothing is ever ordered by a clock.
+
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use uuid::Uuid;
+
+/// A source of time, so that tests can own it.
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
+    /// Time since an arbitrary fixed instant; never runs backwards.
+    fn monotonic(&self) -> Duration;
+    /// Time of day.
+    fn wall(&self) -> Timestamp;
+}
+
+/// The clocks of the operating system.
+#[derive(Debug)]
+pub struct SystemClock {
+    origin: Instant,
+}
+
+impl Default for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the place that the ban points to")]
+    fn default() -> Self {
+        Self { origin: Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    fn monotonic(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the place that the ban points to")]
+    fn wall(&self) -> Timestamp {
+        Timestamp::from(SystemTime::now())
+    }
+}
+
+/// A fresh time-ordered id (UUID version 7).
+pub(crate) fn fresh_id() -> Uuid {
+    Uuid::now_v7()
+}
+
+/// A fresh random id (UUID version 4), unguessable.
+pub(crate) fn fresh_log_id() -> Uuid {
+    Uuid::new_v4()
+}
+
+/// Time of day in nanoseconds since 1970-01-01 UTC.
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+/// use paperchase::Timestamp;
+/// let time = Timestamp::from_nanos(1_500_000_000);
+/// assert_eq!(time.to_system_time(), UNIX_EPOCH + Duration::from_millis(1_500));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The time this many nanoseconds after 1970-01-01 UTC.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since 1970-01-01 UTC.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The same time in the standard library's type.
+    #[must_use]
+    pub fn to_system_time(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(self.0)
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    /// Times outside 1970..=2554 are clamped to that range.
+    fn from(time: SystemTime) -> Self {
+        let nanos = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        Self(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}

@@ -1,0 +1,131 @@
+//! Owns memory maps of files: the one module with `unsafe` code.
+//!
+//! Promises the layers above: a slice of a map never reaches past the *settled* mark, and bytes below that mark never
+//! change, so a `&[u8]` to them is sound. Assumes of the chunk layer: it moves the mark only over bytes that are written
+//! for good, and writes only at or beyond it (asserted there). Assumes of the world: no other program changes the file;
+//! the lock keeps this crate's own writers apart, and files never shrink (R8). Where somebody shrinks one all the
+//! same, touching the lost pages ends the process with SIGBUS; it never yields wrong bytes.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use memmap2::{Advice, MmapRaw};
+
+/// A file's bytes in memory, readable up to its settled mark. Clones share the mark.
+#[derive(Clone)]
+pub struct Map {
+    source: Arc<dyn Source>,
+    settled: Arc<AtomicU64>,
+}
+
+/// Where the bytes of a map come from.
+pub(super) trait Source: Send + Sync + 'static {
+    fn length(&self) -> u64;
+    /// The bytes of `range`, which lies within the length and below the settled mark.
+    fn bytes(self: Arc<Self>, range: Range<usize>) -> Bytes;
+    fn populate(&self, range: Range<usize>);
+}
+
+impl Map {
+    pub(super) fn new(source: Arc<dyn Source>) -> Self {
+        Self { source, settled: Arc::new(AtomicU64::new(0)) }
+    }
+
+    /// Length of the map in bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.source.length()
+    }
+
+    /// States that bytes below `end` will never change again. The mark never goes back.
+    ///
+    /// The caller upholds what [`Map::view`] rests on: nothing writes below `end` from here on.
+    pub(crate) fn settle(&self, end: u64) {
+        assert!(end <= self.length(), "the settled mark lies within the map");
+        self.settled.fetch_max(end, Ordering::AcqRel);
+    }
+
+    /// How far bytes may be read.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        self.settled.load(Ordering::Acquire)
+    }
+
+    /// The bytes of `range` without a copy; they stay valid as long as the result lives. `None` where the range is
+    /// reversed or reaches past the settled mark.
+    #[must_use]
+    pub fn view(&self, range: Range<u64>) -> Option<Bytes> {
+        if range.start > range.end || range.end > self.settled() {
+            return None;
+        }
+        let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
+        Some(Arc::clone(&self.source).bytes(range))
+    }
+
+    /// Asks the operating system to make the pages of `range` present, so that the first touch does not fault.
+    pub(crate) fn populate(&self, range: Range<u64>) {
+        let end = range.end.min(self.length());
+        if let (Ok(start), Ok(end)) = (usize::try_from(range.start), usize::try_from(end))
+            && start < end
+        {
+            self.source.populate(start..end);
+        }
+    }
+}
+
+impl fmt::Debug for Map {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Map")
+            .field("length", &self.length())
+            .field("settled", &self.settled())
+            .finish()
+    }
+}
+
+/// A shared, read-only map of a file of the operating system.
+pub(super) struct OsMap(pub(super) MmapRaw);
+
+impl Source for OsMap {
+    fn length(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn bytes(self: Arc<Self>, range: Range<usize>) -> Bytes {
+        if range.is_empty() {
+            return Bytes::new();
+        }
+        assert!(range.end <= self.0.len(), "a view lies within its map");
+        Bytes::from_owner(Window { map: self, range })
+    }
+
+    fn populate(&self, range: Range<usize>) {
+        // Advice only: where the system does not know it, pages come in as they are touched.
+        #[cfg(target_os = "linux")]
+        let _ = self.0.advise_range(Advice::PopulateRead, range.start, range.len());
+        #[cfg(not(target_os = "linux"))]
+        let _ = self.0.advise_range(Advice::WillNeed, range.start, range.len());
+    }
+}
+
+/// A part of a map that keeps the map alive. The range lies within the map and below its settled mark.
+struct Window {
+    map: Arc<OsMap>,
+    range: Range<usize>,
+}
+
+impl AsRef<[u8]> for Window {
+    #[allow(unsafe_code)]
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: `OsMap::bytes`, the only maker of a window, has asserted that the range lies within the map, and the
+        // `Arc` keeps the map in place for the life of the slice. The map is of pages the kernel backs for the whole
+        // length, because files are grown to the mapped length first and never shrink (R8). The bytes do not change
+        // while the slice lives: `Map::view` hands out ranges below the settled mark only, and `Chunk::write` asserts
+        // that it writes at or beyond that mark. Any byte value is a valid `u8`.
+        unsafe {
+            std::slice::from_raw_parts(self.map.0.as_ptr().add(self.range.start), self.range.len())
+        }
+    }
+}

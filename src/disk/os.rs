@@ -1,0 +1,175 @@
+//! Owns real files: the [`Disk`] of the operating system, by the descriptor of one directory.
+//!
+//! Promises what the traits promise. Interrupted and short calls are resumed here. Descriptors close on `exec`. Works on
+//! any 64-bit Unix; where a system knows nothing of holes in files, all of a file counts as data.
+
+use std::fmt;
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use memmap2::MmapOptions;
+use rustix::fs::{Dir, Mode, OFlags, SeekFrom, openat};
+use rustix::io::Errno;
+
+use super::map::OsMap;
+use super::{Access, Disk, DiskFile, LockError, Map};
+
+const LOCK: &str = "LOCK";
+
+/// A directory of the operating system.
+#[derive(Debug)]
+pub struct OsDisk {
+    directory: OwnedFd,
+    path: PathBuf,
+}
+
+impl OsDisk {
+    /// Opens an existing directory.
+    ///
+    /// # Errors
+    /// Whatever the operating system reports.
+    pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref().to_owned();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(&path, flags, Mode::empty())?;
+        Ok(Self { directory, path })
+    }
+
+    /// Opens a directory, making it and its parents where they are missing, durably.
+    ///
+    /// # Errors
+    /// Whatever the operating system reports.
+    pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
+        if !path.is_dir() {
+            std::fs::create_dir_all(path)?;
+            // The entry of the directory itself must survive too, or the log in it would vanish with it.
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
+        }
+        Self::open(path)
+    }
+
+    fn open_file(&self, name: &str, flags: OFlags) -> io::Result<File> {
+        let mode = Mode::from_raw_mode(0o644);
+        let fd = retry(|| openat(&self.directory, name, flags | OFlags::CLOEXEC, mode))?;
+        Ok(File::from(fd))
+    }
+}
+
+impl Disk for OsDisk {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.open_file(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
+        Ok(Arc::new(OsFile(file)))
+    }
+
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
+        let flags = match access {
+            Access::Read => OFlags::RDONLY,
+            Access::Write => OFlags::RDWR,
+        };
+        Ok(Arc::new(OsFile(self.open_file(name, flags)?)))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.directory)? {
+            let entry = entry?;
+            if let Ok(name) = entry.file_name().to_str()
+                && name != "."
+                && name != ".."
+            {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        Ok(retry(|| rustix::fs::fsync(&self.directory))?)
+    }
+
+    fn lock(&self) -> Result<Box<dyn fmt::Debug + Send + Sync>, LockError> {
+        let mut file =
+            self.open_file(LOCK, OFlags::RDWR | OFlags::CREATE).map_err(LockError::Io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let read = (&file).take(32).read_to_string(&mut text);
+                let pid = read.ok().and_then(|_| text.trim().parse().ok());
+                return Err(LockError::Held { pid });
+            }
+            Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
+        }
+        let pid = format!("{}\n", std::process::id());
+        file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())).map_err(LockError::Io)?;
+        Ok(Box::new(file))
+    }
+
+    fn label(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+#[derive(Debug)]
+struct OsFile(File);
+
+impl DiskFile for OsFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(bytes, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn grow(&self, size: u64) -> io::Result<()> {
+        if size < self.size()? {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file never shrinks"));
+        }
+        self.0.set_len(size)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
+        match rustix::fs::seek(&self.0, SeekFrom::Data(offset)) {
+            Ok(found) => Ok(Some(found)),
+            Err(Errno::NXIO) => Ok(None),
+            Err(_) => Ok((offset < self.size()?).then_some(offset)),
+        }
+    }
+
+    fn next_hole(&self, offset: u64) -> io::Result<u64> {
+        Ok(rustix::fs::seek(&self.0, SeekFrom::Hole(offset)).unwrap_or(offset))
+    }
+
+    fn map(&self, length: u64) -> io::Result<Map> {
+        let length = usize::try_from(length).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let map = MmapOptions::new().len(length).map_raw_read_only(&self.0)?;
+        Ok(Map::new(Arc::new(OsMap(map))))
+    }
+}
+
+/// Repeats a call that a signal interrupted. Never used for the sync of data, which must not be repeated after an
+/// error (R1); an interruption is none, and the standard library resumes it.
+fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}

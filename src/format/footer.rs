@@ -1,0 +1,1 @@
+//! Owns the footer of a sealed chunk.

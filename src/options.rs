@@ -1,0 +1,198 @@
+//! Owns every limit and policy of a log, named with its unit, each default with its reason.
+//!
+//! Promises: options are checked once, before anything is touched. Never reads the environment.
+
+use std::time::Duration;
+
+use crate::error::OpenError;
+
+/// Largest event, as stored: 16 MiB.
+pub const EVENT_SIZE_MAX: usize = 16 << 20;
+/// Largest append, as stored: 64 MiB, or what fits a chunk if that is less.
+pub const APPEND_SIZE_MAX: usize = 64 << 20;
+/// Longest stream name, in bytes.
+pub const STREAM_NAME_MAX: usize = 1024;
+/// Longest event type, in bytes.
+pub const TYPE_MAX: usize = 256;
+/// Most tags of one event.
+pub const TAGS_MAX: usize = 64;
+/// Longest tag, in bytes.
+pub const TAG_MAX: usize = 256;
+
+pub(crate) const CHUNK_SIZE_MIN: u64 = 1 << 20;
+pub(crate) const CHUNK_SIZE_MAX: u64 = 2 << 30;
+
+/// When an append is acked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// After `fdatasync` of its bytes. An acked event survives the end of the process, of the operating system and of
+    /// the power supply, as far as the disk keeps its own promise.
+    #[default]
+    Sync,
+    /// After the operating system has taken its bytes. An acked event survives the end of the process. **It can be
+    /// lost** when the operating system stops or the power fails: whatever was written since the last roll, close or
+    /// idle moment.
+    Os,
+}
+
+/// How a log is opened. `Options::default()` suits most.
+///
+/// ```
+/// use std::time::Duration;
+/// use paperchase::Options;
+///
+/// let dir = tempfile::tempdir()?;
+/// let log = Options::new()
+///     .chunk_size(8 << 20)
+///     .max_delay(Duration::from_millis(1))
+///     .open(dir.path())?;
+/// log.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(crate) chunk_size: u64,
+    pub(crate) max_delay: Duration,
+    pub(crate) queue_appends: usize,
+    pub(crate) queue_bytes: usize,
+    pub(crate) group_size: usize,
+    pub(crate) admission_wait: Duration,
+    pub(crate) prepare_ahead: u64,
+    pub(crate) spin: Duration,
+    pub(crate) durability: Durability,
+    pub(crate) create: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            // Large enough that a roll is rare, small enough that scanning one chunk on open takes well under a second.
+            chunk_size: 256 << 20,
+            // About twenty syncs of a fast disk: the longest that a busy stream of appends can hold back its own acks.
+            max_delay: Duration::from_millis(2),
+            queue_appends: 16 << 10,
+            queue_bytes: 64 << 20,
+            // Beyond this a larger write no longer lowers the cost per byte.
+            group_size: 1 << 20,
+            admission_wait: Duration::from_secs(30),
+            // What a fast disk takes in some tens of milliseconds: time for the keeper to notice and go on.
+            prepare_ahead: 32 << 20,
+            spin: Duration::from_micros(100),
+            durability: Durability::Sync,
+            create: true,
+        }
+    }
+}
+
+impl Options {
+    /// The default options.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Capacity of a new chunk in bytes, 1 MiB to 2 GiB. Default 256 MiB. Existing chunks keep theirs.
+    #[must_use]
+    pub fn chunk_size(mut self, bytes: u64) -> Self {
+        self.chunk_size = bytes;
+        self
+    }
+
+    /// Longest time that written appends wait for their flush while further appends keep arriving. Default 2 ms.
+    #[must_use]
+    pub fn max_delay(mut self, delay: Duration) -> Self {
+        self.max_delay = delay;
+        self
+    }
+
+    /// Most appends that wait for the writer. Default 16,384.
+    #[must_use]
+    pub fn queue_appends(mut self, count: usize) -> Self {
+        self.queue_appends = count;
+        self
+    }
+
+    /// Most bytes that wait for the writer. Default 64 MiB. An append larger than this enters an empty queue.
+    #[must_use]
+    pub fn queue_bytes(mut self, bytes: usize) -> Self {
+        self.queue_bytes = bytes;
+        self
+    }
+
+    /// Size in bytes at which a group is written even when more appends wait. Default 1 MiB.
+    #[must_use]
+    pub fn group_size(mut self, bytes: usize) -> Self {
+        self.group_size = bytes;
+        self
+    }
+
+    /// Longest time that an append waits for room in a full queue before it answers
+    /// [`Busy`](crate::AppendError::Busy). Default 30 s; zero answers at once.
+    #[must_use]
+    pub fn admission_wait(mut self, wait: Duration) -> Self {
+        self.admission_wait = wait;
+        self
+    }
+
+    /// How many bytes ahead of the writer the file is kept zero-filled and synced. Default 32 MiB.
+    #[must_use]
+    pub fn prepare_ahead(mut self, bytes: u64) -> Self {
+        self.prepare_ahead = bytes;
+        self
+    }
+
+    /// Longest time that a thread spins for its ack before it sleeps, while at most two wait. Default 100 us: a lone
+    /// client saves a sleep and a wake per append, and burns one core meanwhile. Zero never spins.
+    #[must_use]
+    pub fn spin(mut self, spin: Duration) -> Self {
+        self.spin = spin;
+        self
+    }
+
+    /// When an append is acked. Default [`Durability::Sync`].
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Whether a log is made where there is none. Default true; otherwise that is
+    /// [`OpenError::Missing`](crate::OpenError::Missing).
+    #[must_use]
+    pub fn create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), OpenError> {
+        let invalid = |option, problem: &str| {
+            Err(OpenError::InvalidOption { option, problem: problem.to_owned() })
+        };
+        if !(CHUNK_SIZE_MIN..=CHUNK_SIZE_MAX).contains(&self.chunk_size) {
+            return invalid("chunk_size", "must be 1 MiB to 2 GiB");
+        }
+        if !self.chunk_size.is_multiple_of(4096) {
+            return invalid("chunk_size", "must be a multiple of 4096 bytes");
+        }
+        if self.queue_appends == 0 || self.queue_bytes == 0 {
+            return invalid("queue_appends, queue_bytes", "must be at least 1");
+        }
+        if !(4096..=64 << 20).contains(&self.group_size) {
+            return invalid("group_size", "must be 4 KiB to 64 MiB");
+        }
+        if self.prepare_ahead < 64 << 10 {
+            return invalid("prepare_ahead", "must be at least 64 KiB");
+        }
+        if self.max_delay > Duration::from_secs(60) {
+            return invalid("max_delay", "must be at most one minute");
+        }
+        Ok(())
+    }
+
+    /// Largest append that this log takes, as stored.
+    pub(crate) fn append_size_max(&self) -> usize {
+        let room = self.chunk_size - crate::format::CHUNK_HEADER_SIZE - crate::format::GROUP_HEADER_SIZE;
+        usize::try_from(room).unwrap_or(usize::MAX).min(APPEND_SIZE_MAX)
+    }
+}

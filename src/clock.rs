@@ -4,6 +4,8 @@
 //! times never run backwards (F65). Nothing is ever ordered by a clock.
 
 use std::fmt;
+#[cfg(any(test, feature = "sim"))]
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
@@ -38,6 +40,56 @@ impl Clock for SystemClock {
     fn wall(&self) -> Timestamp {
         Timestamp::from(SystemTime::now())
     }
+}
+
+/// Clocks that stand still until they are told otherwise.
+#[cfg(any(test, feature = "sim"))]
+#[derive(Debug, Default)]
+pub struct SimClock {
+    monotonic_nanos: AtomicU64,
+    wall_nanos: AtomicU64,
+}
+
+#[cfg(any(test, feature = "sim"))]
+impl SimClock {
+    /// Both clocks at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Moves both clocks on.
+    pub fn advance(&self, time: Duration) {
+        let nanos = nanos_of(time);
+        self.monotonic_nanos.fetch_add(nanos, Ordering::AcqRel);
+        self.wall_nanos.fetch_add(nanos, Ordering::AcqRel);
+    }
+
+    /// Moves the monotonic clock on to `time`; an earlier time changes nothing.
+    pub fn set_monotonic(&self, time: Duration) {
+        self.monotonic_nanos.fetch_max(nanos_of(time), Ordering::AcqRel);
+    }
+
+    /// Sets the time of day, backwards too: real ones do that (F65).
+    pub fn set_wall(&self, time: Timestamp) {
+        self.wall_nanos.store(time.as_nanos(), Ordering::Release);
+    }
+}
+
+#[cfg(any(test, feature = "sim"))]
+impl Clock for SimClock {
+    fn monotonic(&self) -> Duration {
+        Duration::from_nanos(self.monotonic_nanos.load(Ordering::Acquire))
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_nanos(self.wall_nanos.load(Ordering::Acquire))
+    }
+}
+
+#[cfg(any(test, feature = "sim"))]
+fn nanos_of(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A fresh time-ordered id (UUID version 7).
@@ -86,5 +138,24 @@ impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         let nanos = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         Self(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn simulated_clocks_move_only_when_told() {
+        let clock = SimClock::new();
+        clock.advance(Duration::from_millis(3));
+        assert_eq!(clock.monotonic(), Duration::from_millis(3));
+        assert_eq!(clock.wall(), Timestamp::from_nanos(3_000_000));
+        clock.set_wall(Timestamp::from_nanos(1));
+        clock.set_monotonic(Duration::from_millis(2));
+        assert_eq!(clock.wall(), Timestamp::from_nanos(1), "the time of day may jump back");
+        assert_eq!(clock.monotonic(), Duration::from_millis(3), "monotonic time never does");
+        clock.set_monotonic(Duration::from_secs(1));
+        assert_eq!(clock.monotonic(), Duration::from_secs(1));
     }
 }

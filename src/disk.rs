@@ -8,6 +8,8 @@ pub(crate) mod map;
 pub(crate) mod os;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;

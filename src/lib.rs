@@ -5,6 +5,7 @@ pub mod disk;
 mod error;
 mod event;
 mod format;
+mod index;
 mod options;
 mod position;
 mod watermark;

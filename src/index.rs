@@ -12,6 +12,7 @@ use bytes::Bytes;
 pub(crate) mod filter;
 pub(crate) mod key;
 pub(crate) mod memory;
+pub(crate) mod segments;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;

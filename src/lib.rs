@@ -1,17 +1,84 @@
-//! Paperchase.
+//! Paperchase is an append-only event log store: durable acks, gapless streams, one index, measured stages.
+//!
+//! A client's append goes to a *writer* thread that gathers what waits into one group, writes it and syncs; a *chaser*
+//! thread follows what is durable, checks it, indexes it, and only then releases the acks. So an ack means: durable, read
+//! back, checked, indexed, visible.
+//!
+//! ```
+//! use paperchase::{Expected, Log, NewEvent, Position};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let log = Log::open(dir.path())?;
+//! let added = NewEvent::json("ItemAdded", br#"{"sku":1}"#).tag("warehouse:7");
+//! let done = log.append("cart-7", Expected::NoStream, [added])?.wait()?;
+//! assert_eq!(done.first_position, Position::START);
+//!
+//! for event in log.read_stream("cart-7", ..)? {
+//!     let event = event?;
+//!     println!("{} {} {}", event.position(), event.event_type(), event.version());
+//! }
+//! for event in log.read_all(Position::START..)?.rev() {
+//!     println!("backwards: {}", event?.id());
+//! }
+//! log.close()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it promises
+//!
+//! An acked event is never lost, reordered, doubled or altered, and a damaged one is never served. A failed sync is final:
+//! the log stops with [`AppendError::Failed`], reads go on, and opening it again recovers. `docs/durability.md` has the
+//! promises fault by fault, with the test that holds each.
+//!
+//! # When not to use it
+//!
+//! One process writes a log at a time, on one machine; there is no server, no replication, and events are never changed
+//! or removed.
+//!
+//! # Features
+//!
+//! - `cli`: the binary `paperchase`. Without it the library has few dependencies.
+//! - `sim`: a disk and clocks in memory ([`disk::sim`], [`clock::SimClock`]), for tests. Without it they are not compiled.
 
 pub mod clock;
-pub mod disk;
 mod error;
 mod event;
-mod format;
-mod index;
 mod options;
 mod position;
 mod watermark;
 
+pub mod disk;
+
+mod format;
+
+mod chunk;
+
+mod stage;
+
+mod index;
+
+mod chaser;
+mod keeper;
+mod writer;
+
+mod read;
+
+mod log;
+
+pub use chunk::recover::Cut;
 pub use clock::Timestamp;
 pub use error::{AppendError, Damage, Error, ErrorKind, OpenError, Result};
 pub use event::{Appended, ContentKind, Expected, NewEvent, RecordedEvent, category};
-pub use options::{Durability, Options};
+pub use log::{Log, OpenReport};
+pub use options::{
+    APPEND_SIZE_MAX, Durability, EVENT_SIZE_MAX, Options, STREAM_NAME_MAX, TAG_MAX, TAGS_MAX,
+    TYPE_MAX,
+};
 pub use position::{ChunkNumber, Position, StreamVersion};
+pub use read::{ChunkInfo, ChunkState, ReadAll, ReadStream, StreamInfo, View};
+pub use stage::ack::Ack;
+pub use stage::stats::{DiskStats, QueueStats, StageStats, Stats};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

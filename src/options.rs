@@ -192,7 +192,8 @@ impl Options {
 
     /// Largest append that this log takes, as stored.
     pub(crate) fn append_size_max(&self) -> usize {
-        let room = self.chunk_size - crate::format::CHUNK_HEADER_SIZE - crate::format::GROUP_HEADER_SIZE;
+        let room =
+            self.chunk_size - crate::format::CHUNK_HEADER_SIZE - crate::format::GROUP_HEADER_SIZE;
         usize::try_from(room).unwrap_or(usize::MAX).min(APPEND_SIZE_MAX)
     }
 }

@@ -180,6 +180,23 @@ impl Layout {
     pub(crate) fn is_first(&self) -> bool {
         self.flags & FIRST_OF_APPEND != 0
     }
+
+    /// The operation id in the bytes that this layout was made of.
+    pub(crate) fn operation(&self, bytes: &[u8]) -> Option<Uuid> {
+        let id = bytes.get(FIXED_SIZE..)?.first_chunk();
+        id.filter(|_| self.flags & HAS_OPERATION != 0).map(|id| Uuid::from_bytes(*id))
+    }
+}
+
+/// The version in the fixed fields of a checked event.
+pub(crate) fn version_of(bytes: &[u8]) -> StreamVersion {
+    let fields = Fields::of(bytes, FIXED_SIZE).expect("the event was checked");
+    StreamVersion::new(fields.u64(8))
+}
+
+/// The time in the fixed fields of an event, when `bytes` hold them.
+pub(crate) fn time_of(bytes: &[u8]) -> Option<Timestamp> {
+    Fields::of(bytes, FIXED_SIZE).map(|fields| Timestamp::from_nanos(fields.u64(16)))
 }
 
 /// What is wrong with the bytes of an event.
@@ -199,9 +216,7 @@ impl EventFlaw {
         let hex = |value: u32| format!("{value:#010x}");
         match self {
             Self::Checksum { expected, found } => ("event checksum", hex(expected), hex(found)),
-            Self::Content { expected, found } => {
-                ("content checksum", hex(expected), hex(found))
-            }
+            Self::Content { expected, found } => ("content checksum", hex(expected), hex(found)),
             Self::Field(field) => (field, "a valid value".to_owned(), "another".to_owned()),
         }
     }
@@ -218,13 +233,13 @@ pub(crate) fn decode(
     let json = |flag| {
         if layout.flags & flag == 0 { ContentKind::Bytes } else { ContentKind::Json }
     };
-    let operation = bytes[FIXED_SIZE..].first_chunk().filter(|_| layout.flags & HAS_OPERATION != 0);
+    let operation = layout.operation(bytes);
     Ok(RecordedEvent {
         position,
         version: StreamVersion::new(fields.u64(8)),
         time: Timestamp::from_nanos(fields.u64(16)),
         id: Uuid::from_bytes(fields.array(40)),
-        operation: operation.map(|id| Uuid::from_bytes(*id)),
+        operation,
         data_kind: json(DATA_IS_JSON),
         metadata_kind: json(METADATA_IS_JSON),
         record: bytes.slice(..layout.length),
@@ -255,9 +270,8 @@ pub(crate) fn check_event(
 
 fn check_names(bytes: &[u8], layout: &Layout) -> Result<(), &'static str> {
     let part = |part: &std::ops::Range<u32>| &bytes[part.start as usize..part.end as usize];
-    let name = |name: &[u8], max| {
-        (1..=max).contains(&name.len()) && std::str::from_utf8(name).is_ok()
-    };
+    let name =
+        |name: &[u8], max| (1..=max).contains(&name.len()) && std::str::from_utf8(name).is_ok();
     if !name(part(&layout.parts.stream), STREAM_NAME_MAX) {
         return Err("stream name");
     }

@@ -143,6 +143,11 @@ impl Footer {
         self.file_size.saturating_sub(FOOTER_SIZE)
     }
 
+    /// Position behind the last event of the chunk.
+    pub(crate) fn end_position(&self) -> Position {
+        self.first_position.plus(self.ordinals.into())
+    }
+
     /// The section of this kind.
     pub(crate) fn section(&self, kind: u32) -> Option<&Section> {
         self.sections.iter().find(|section| section.kind == kind)

@@ -115,10 +115,8 @@ mod tests {
         let mut bytes = Vec::new();
         header().encode(&mut bytes);
         bytes[8] = 2;
-        let checksum = super::super::checksum::crc(
-            super::super::checksum::crc(0, &bytes[..12]),
-            &bytes[16..],
-        );
+        let checksum =
+            super::super::checksum::crc(super::super::checksum::crc(0, &bytes[..12]), &bytes[16..]);
         bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
         assert_eq!(ChunkHeader::decode(&bytes), Err(Flaw::Version(2)));
     }

@@ -63,10 +63,16 @@ impl Hint {
 
     /// The newest valid slot in the bytes of a hint file that belongs to `log`.
     pub(crate) fn newest(file: &[u8], log: Uuid) -> Option<Self> {
-        file.chunks(SLOT_SIZE as usize)
-            .filter_map(Self::decode)
-            .filter(|hint| hint.log == log)
-            .max_by_key(|hint| hint.sequence)
+        Self::slots(file).filter(|hint| hint.log == log).max_by_key(|hint| hint.sequence)
+    }
+
+    /// The newest valid slot, whatever log it belongs to.
+    pub(crate) fn newest_of_any(file: &[u8]) -> Option<Self> {
+        Self::slots(file).max_by_key(|hint| hint.sequence)
+    }
+
+    fn slots(file: &[u8]) -> impl Iterator<Item = Self> {
+        file.chunks(SLOT_SIZE as usize).filter_map(Self::decode)
     }
 }
 

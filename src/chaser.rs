@@ -1,0 +1,149 @@
+//! Owns the chaser's step: follow what has become durable, check it in the mapped chunk, index it, make it visible, and
+//! release the answers.
+//!
+//! Promises: an answer goes out only after its events were read back, checked and indexed; answers go out in the order of
+//! the log; readers see at most what is durable (R3). Bytes that read back wrong fail the log. Never writes files.
+
+use std::sync::Arc;
+
+use crate::chunk::Chunk;
+use crate::chunk::scan::{self, Cursor, ScannedEvent};
+use crate::chunk::supply::Supply;
+use crate::error::{Damage, Error, ErrorKind, Result};
+use crate::index::ChunkIndex;
+use crate::index::memory::{Entry, MemoryIndex};
+use crate::index::segments::{Segment, Segments};
+use crate::stage::pending::{GroupPlace, PendingGroup};
+use crate::stage::queue::{Queue, Taken};
+use crate::stage::stats::StageMeter;
+use crate::stage::{Failure, Step};
+use crate::watermark::Watermarks;
+
+/// What the chaser shares with the rest of the log.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) groups: Arc<Queue<PendingGroup>>,
+    pub(crate) supply: Arc<Supply>,
+    pub(crate) segments: Arc<Segments>,
+    pub(crate) marks: Arc<Watermarks>,
+    pub(crate) failure: Arc<Failure>,
+    pub(crate) meter: Arc<StageMeter>,
+}
+
+/// The chaser.
+#[derive(Debug)]
+pub(crate) struct Chaser {
+    shared: Shared,
+    taken: Taken<PendingGroup>,
+    segment: Arc<Segment>,
+    cursor: Cursor,
+}
+
+impl Chaser {
+    /// A chaser that has followed the log up to `cursor`.
+    pub(crate) fn new(shared: Shared, cursor: Cursor) -> Self {
+        let segment = shared.segments.last();
+        Self { shared, taken: Taken::default(), segment, cursor }
+    }
+
+    /// Follows the log as far as it is durable.
+    pub(crate) fn step(&mut self) -> Step {
+        let mut step = Step::Idle;
+        loop {
+            if self.taken.is_empty() && !self.shared.groups.take(&mut self.taken) {
+                return step;
+            }
+            // Asked before the mark is read: a group that was durable when the log failed is still answered.
+            let failure = self.shared.failure.get().cloned();
+            let durable = self.shared.marks.durable();
+            let due = self.taken.front().is_some_and(|group| group.rests_on <= durable);
+            if !due && failure.is_none() {
+                return step;
+            }
+            if let Some(group) = self.taken.pop() {
+                match failure.filter(|_| !due) {
+                    Some(error) => group.fail(&error),
+                    None => self.follow(group),
+                }
+                self.shared.meter.items.add(1);
+                step = Step::Worked;
+            }
+        }
+    }
+
+    /// Answers everybody that the log has failed, without following it any further.
+    pub(crate) fn abandon(&mut self, error: &Error) {
+        loop {
+            while let Some(group) = self.taken.pop() {
+                group.fail(error);
+            }
+            if !self.shared.groups.take(&mut self.taken) {
+                return;
+            }
+        }
+    }
+
+    fn follow(&mut self, mut group: PendingGroup) {
+        if let Some(place) = group.bytes.take()
+            && let Err(error) = self.index(place)
+        {
+            self.shared.meter.errors.add(1);
+            self.shared.failure.record(error.clone());
+            group.fail(&error);
+            return;
+        }
+        if self.cursor.position < group.rests_on {
+            // An earlier group could not be followed, so nothing behind it can.
+            let stopped = Error::new(ErrorKind::Stopped, "an earlier group could not be read back");
+            group.fail(self.shared.failure.get().unwrap_or(&stopped));
+            return;
+        }
+        self.shared.marks.advance_visible(self.cursor.position);
+        for answer in group.answers {
+            answer.promise.answer(answer.outcome);
+        }
+    }
+
+    fn index(&mut self, place: GroupPlace) -> Result<()> {
+        if let Some((header, file)) = place.begins {
+            let full = self.segment.chunk.number();
+            let segment =
+                Segment { chunk: Chunk::unsealed(header, file), index: ChunkIndex::empty() };
+            self.segment = Arc::new(segment);
+            self.shared.segments.push(Arc::clone(&self.segment));
+            self.shared.supply.request_seal(full);
+            self.cursor.offset = place.offset;
+        }
+        let chunk = &self.segment.chunk;
+        let bytes = chunk.view(place.offset..place.offset + place.length)?;
+        let number = chunk.number();
+        let group = scan::check_group(&bytes, chunk.salt, &self.cursor)
+            .map_err(|bad| bad.damage(number, place.offset))?;
+        let body = scan::body_of(&bytes, &group.header).unwrap_or(&[]);
+        let ChunkIndex::Memory(index) = &self.segment.index else {
+            return Err(Error::new(ErrorKind::Bug, "the active chunk is sealed"));
+        };
+        let mut index = index.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut insert = |event: ScannedEvent<'_>| index_event(&mut index, &event);
+        scan::visit_events(body, chunk.salt, &self.cursor, &group.header, &mut insert).map_err(
+            |(offset, flaw)| {
+                let (what, expected, found) = flaw.describe();
+                Damage::new((number, offset), what, expected, found)
+            },
+        )?;
+        self.cursor = self.cursor.after(&group);
+        Ok(())
+    }
+}
+
+/// Adds a checked event to the index of its chunk.
+pub(crate) fn index_event(index: &mut MemoryIndex, event: &ScannedEvent<'_>) {
+    index.insert(&Entry {
+        offset: u32::try_from(event.offset).expect("offsets in a chunk fit 32 bits"),
+        stream: event.stream(),
+        version: event.version(),
+        event_type: event.event_type(),
+        tags: event.tags(),
+        operation: event.operation(),
+    });
+}

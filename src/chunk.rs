@@ -1,0 +1,238 @@
+//! Owns a chunk as a file: its name, its bytes through the map, and the zeros that lie ready ahead of the writer.
+//!
+//! Promises: bytes below the settled mark never change, every write lies at or beyond it, and the file never shrinks (R8).
+//! What is settled was synced before. Assumes one writer and one preparing thread per file. Knows nothing of indexes.
+
+pub(crate) mod directory;
+pub(crate) mod recover;
+pub(crate) mod scan;
+pub(crate) mod supply;
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use crate::disk::{Disk, DiskFile, Map};
+use crate::error::{Damage, Error, Result};
+use crate::format::checksum::{ChunkSalt, LogSalt};
+use crate::format::footer::Footer;
+use crate::format::header::ChunkHeader;
+use crate::position::ChunkNumber;
+
+/// How much the preparing thread writes at once: small, because a write holds off the writer's.
+const PREPARE_WRITE: usize = 256 << 10;
+static ZEROS: [u8; PREPARE_WRITE] = [0; PREPARE_WRITE];
+
+/// The file of an unsealed chunk.
+#[derive(Debug)]
+pub(crate) struct ChunkFile {
+    pub(crate) number: ChunkNumber,
+    pub(crate) capacity: u64,
+    file: Arc<dyn DiskFile>,
+    map: Map,
+    /// Zeros up to here are written and synced, so that overwriting them changes no metadata of the file system.
+    prepared: AtomicU64,
+    /// How far the writer has come.
+    written: AtomicU64,
+}
+
+impl ChunkFile {
+    /// Makes the file of a chunk that does not exist, as a hole of full size. The directory is not synced.
+    pub(crate) fn create(disk: &dyn Disk, number: ChunkNumber, capacity: u64) -> io::Result<Self> {
+        let file = disk.create(&file_name(number))?;
+        Self::adopt(file, number, capacity, 0)
+    }
+
+    /// Takes over an existing file, whose bytes from `prepared` on are zeros or holes.
+    pub(crate) fn adopt(
+        file: Arc<dyn DiskFile>,
+        number: ChunkNumber,
+        capacity: u64,
+        prepared: u64,
+    ) -> io::Result<Self> {
+        if file.size()? < capacity {
+            file.grow(capacity)?;
+        }
+        let map = file.map(capacity)?;
+        let (prepared, written) = (AtomicU64::new(prepared), AtomicU64::new(0));
+        Ok(Self { number, capacity, file, map, prepared, written })
+    }
+
+    /// The first `length` bytes of a file that another process writes.
+    pub(crate) fn beside(
+        file: Arc<dyn DiskFile>,
+        number: ChunkNumber,
+        length: u64,
+    ) -> io::Result<Self> {
+        let map = file.map(length)?;
+        let (prepared, written) = (AtomicU64::new(0), AtomicU64::new(length));
+        Ok(Self { number, capacity: length, file, map, prepared, written })
+    }
+
+    /// How far zeros lie ready.
+    pub(crate) fn prepared(&self) -> u64 {
+        self.prepared.load(Ordering::Acquire)
+    }
+
+    /// How far the writer has come.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn advance_written(&self, to: u64) {
+        self.written.fetch_max(to, Ordering::AcqRel);
+    }
+
+    /// Writes, syncs and maps in zeros from the prepared mark to `through`, at most `step` bytes of them. Returns
+    /// whether there was anything to do.
+    pub(crate) fn prepare(&self, through: u64, step: u64) -> io::Result<bool> {
+        let start = self.prepared();
+        let end = through.min(self.capacity).min(start + step);
+        if start >= end {
+            return Ok(false);
+        }
+        let mut at = start;
+        while at < end {
+            let length = (end - at).min(PREPARE_WRITE as u64);
+            self.write(&ZEROS[..length as usize], at)?;
+            at += length;
+        }
+        self.file.sync_data()?;
+        self.map.populate(start..end);
+        self.prepared.store(end, Ordering::Release);
+        Ok(true)
+    }
+
+    /// Writes `bytes` at `offset`, which lies at or beyond everything that may be read.
+    pub(crate) fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        assert!(offset >= self.map.settled(), "settled bytes never change (R8)");
+        self.file.write_at(bytes, offset)
+    }
+
+    /// Makes what was written durable. An error is final (R1).
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Opens bytes below `end` for reading. They will never be written again.
+    pub(crate) fn settle(&self, end: u64) {
+        self.map.settle(end);
+    }
+}
+
+/// A chunk of the log: a file with a valid header, active, full, or sealed.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub(crate) header: ChunkHeader,
+    pub(crate) salt: ChunkSalt,
+    pub(crate) body: Body,
+}
+
+/// What stands behind a chunk.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// A file that has no footer yet.
+    Unsealed(Arc<ChunkFile>),
+    /// A whole, immutable file.
+    Sealed { file: Bytes, footer: Footer },
+}
+
+impl Chunk {
+    pub(crate) fn unsealed(header: ChunkHeader, file: Arc<ChunkFile>) -> Self {
+        let salt = LogSalt::new(header.log).chunk(header.number);
+        Self { header, salt, body: Body::Unsealed(file) }
+    }
+
+    /// Maps a sealed chunk, whose footer was read from `file`.
+    pub(crate) fn sealed(header: ChunkHeader, file: &dyn DiskFile, footer: Footer) -> Result<Self> {
+        let map = file
+            .map(footer.file_size)
+            .map_err(|error| Error::from_io(&format!("map {}", file_name(header.number)), error))?;
+        map.settle(footer.file_size);
+        let file = map.view(0..footer.file_size).expect("the whole map is settled");
+        let salt = LogSalt::new(header.log).chunk(header.number);
+        Ok(Self { header, salt, body: Body::Sealed { file, footer } })
+    }
+
+    pub(crate) fn number(&self) -> ChunkNumber {
+        self.header.number
+    }
+
+    /// The file of a chunk that is not sealed.
+    pub(crate) fn file(&self) -> Option<&Arc<ChunkFile>> {
+        match &self.body {
+            Body::Unsealed(file) => Some(file),
+            Body::Sealed { .. } => None,
+        }
+    }
+
+    /// The footer of a sealed chunk.
+    pub(crate) fn footer(&self) -> Option<&Footer> {
+        match &self.body {
+            Body::Unsealed(_) => None,
+            Body::Sealed { footer, .. } => Some(footer),
+        }
+    }
+
+    /// All bytes that may be read, without a copy.
+    pub(crate) fn readable(&self) -> Bytes {
+        match &self.body {
+            Body::Unsealed(file) => {
+                file.map.view(0..file.map.settled()).expect("up to the settled mark")
+            }
+            Body::Sealed { file, .. } => file.clone(),
+        }
+    }
+
+    /// The bytes of `range`, without a copy.
+    pub(crate) fn view(&self, range: Range<u64>) -> Result<Bytes, Damage> {
+        let end = range.end;
+        let view = match &self.body {
+            Body::Unsealed(file) => file.map.view(range),
+            Body::Sealed { file, .. } => (end <= file.len() as u64 && range.start <= end)
+                .then(|| file.slice(range.start as usize..end as usize)),
+        };
+        view.ok_or_else(|| {
+            Damage::new((self.number(), end), "range", "within the chunk", "beyond its end")
+        })
+    }
+
+    /// A damage of this chunk.
+    pub(crate) fn damage(
+        &self,
+        offset: u64,
+        (what, expected, found): (&'static str, String, String),
+    ) -> Damage {
+        Damage::new((self.number(), offset), what, expected, found)
+    }
+}
+
+/// The name of a chunk's file.
+pub(crate) fn file_name(number: ChunkNumber) -> String {
+    format!("chunk-{:010}", number.get())
+}
+
+/// The number of the chunk that a file name stands for.
+pub(crate) fn number_of(name: &str) -> Option<ChunkNumber> {
+    let number = ChunkNumber::new(name.strip_prefix("chunk-")?.parse().ok()?);
+    (file_name(number) == name).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_agree() {
+        assert_eq!(file_name(ChunkNumber::new(7)), "chunk-0000000007");
+        assert_eq!(number_of("chunk-0000000007"), Some(ChunkNumber::new(7)));
+        for alien in
+            ["chunk-7", "chunk-00000000007", "chunk-0000000007.tmp", "hint", "chunk-+000000007"]
+        {
+            assert_eq!(number_of(alien), None, "{alien}");
+        }
+    }
+}

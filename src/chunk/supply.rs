@@ -1,0 +1,194 @@
+//! Owns the hand-over between the threads that fill chunks and the keeper that prepares and seals them.
+//!
+//! Promises: the writer finds room ready, or learns at once that it must wait or that the disk is full. One lock, held
+//! for moments, taken once per flush. Never does IO.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::ChunkFile;
+use crate::format::header::ChainEnd;
+use crate::position::{ChunkNumber, Position};
+
+/// How far the log is durable, and where that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DurablePlace {
+    pub(crate) position: Position,
+    pub(crate) chunk: ChunkNumber,
+    pub(crate) end: ChainEnd,
+}
+
+/// Room that the writer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// In the active chunk, prepared through this offset.
+    Active(u64),
+    /// A next chunk, prepared through this offset.
+    Next(u64),
+}
+
+/// What the keeper finds when it looks.
+#[derive(Clone, Debug)]
+pub(crate) struct Orders {
+    pub(crate) active: Arc<ChunkFile>,
+    pub(crate) next: Option<Arc<ChunkFile>>,
+    /// What the writer waits for.
+    pub(crate) need: Option<Need>,
+    pub(crate) place: DurablePlace,
+}
+
+#[derive(Debug)]
+struct State {
+    active: Arc<ChunkFile>,
+    next: Option<Arc<ChunkFile>>,
+    need: Option<Need>,
+    full: bool,
+    kicked: bool,
+    stopped: bool,
+    seals: VecDeque<ChunkNumber>,
+    place: DurablePlace,
+    waits: u64,
+}
+
+/// Chunks on their way between keeper, writer and chaser.
+#[derive(Debug)]
+pub(crate) struct Supply {
+    state: Mutex<State>,
+    for_keeper: Condvar,
+    for_writer: Condvar,
+}
+
+impl Supply {
+    pub(crate) fn new(
+        active: Arc<ChunkFile>,
+        next: Option<Arc<ChunkFile>>,
+        place: DurablePlace,
+    ) -> Self {
+        let state = State {
+            active,
+            next,
+            need: None,
+            full: false,
+            kicked: false,
+            stopped: false,
+            seals: VecDeque::new(),
+            place,
+            waits: 0,
+        };
+        Self { state: Mutex::new(state), for_keeper: Condvar::new(), for_writer: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The writer takes the next chunk when it is prepared through the offset `room`, and it becomes the active one.
+    pub(crate) fn take_next(&self, room: u64) -> Option<Arc<ChunkFile>> {
+        let mut state = self.state();
+        let next = state.next.take_if(|next| next.prepared() >= room)?;
+        state.active = Arc::clone(&next);
+        state.need = None;
+        Some(next)
+    }
+
+    /// The writer needs more room than is prepared. Returns whether the disk is full.
+    pub(crate) fn need(&self, need: Need) -> bool {
+        let mut state = self.state();
+        if state.need.is_none() {
+            state.waits += 1;
+        }
+        state.need = Some(need);
+        self.kick_locked(&mut state);
+        state.full
+    }
+
+    /// Waits until the keeper has come further, at most `timeout`.
+    pub(crate) fn wait_for_room(&self, timeout: Duration) {
+        let state = self.state();
+        if state.need.is_some() && !state.full && !state.stopped {
+            drop(self.for_writer.wait_timeout(state, timeout));
+        }
+    }
+
+    /// How often the writer had to wait for room.
+    pub(crate) fn waits(&self) -> u64 {
+        self.state().waits
+    }
+
+    /// The writer tells how far the log is durable.
+    pub(crate) fn note_durable(&self, place: DurablePlace) {
+        self.state().place = place;
+    }
+
+    /// A full chunk, all indexed, is to be sealed.
+    pub(crate) fn request_seal(&self, number: ChunkNumber) {
+        let mut state = self.state();
+        state.seals.push_back(number);
+        self.kick_locked(&mut state);
+    }
+
+    /// Makes the keeper look soon.
+    pub(crate) fn kick(&self) {
+        self.kick_locked(&mut self.state());
+    }
+
+    fn kick_locked(&self, state: &mut State) {
+        state.kicked = true;
+        self.for_keeper.notify_one();
+    }
+
+    /// The keeper reads its orders.
+    pub(crate) fn orders(&self) -> Orders {
+        let state = self.state();
+        Orders {
+            active: Arc::clone(&state.active),
+            next: state.next.clone(),
+            need: state.need,
+            place: state.place,
+        }
+    }
+
+    /// The keeper takes the next chunk to seal.
+    pub(crate) fn next_seal(&self) -> Option<ChunkNumber> {
+        self.state().seals.pop_front()
+    }
+
+    /// The keeper has made progress in preparing: there is more room, and maybe a next chunk.
+    pub(crate) fn prepared(&self, next: Option<Arc<ChunkFile>>) {
+        let mut state = self.state();
+        if let Some(next) = next {
+            state.next = Some(next);
+        }
+        state.need = None;
+        state.full = false;
+        self.for_writer.notify_all();
+    }
+
+    /// The keeper could not prepare because the disk is full.
+    pub(crate) fn disk_full(&self) {
+        self.state().full = true;
+        self.for_writer.notify_all();
+    }
+
+    /// Waits for a kick, at most `timeout`.
+    pub(crate) fn wait_for_kick(&self, timeout: Duration) {
+        let mut state = self.state();
+        if !state.kicked && !state.stopped {
+            let waited = self.for_keeper.wait_timeout(state, timeout);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.kicked = false;
+    }
+
+    /// Nobody waits any longer.
+    pub(crate) fn stop(&self) {
+        self.state().stopped = true;
+        self.for_keeper.notify_all();
+        self.for_writer.notify_all();
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.state().stopped
+    }
+}

@@ -1,0 +1,103 @@
+//! Owns the list of all chunks with their indexes, oldest first, as readers, writer and chaser share it.
+//!
+//! Promises: whoever takes a snapshot keeps a list that no roll or sealing changes under its feet; a change swaps the
+//! whole list. Assumes that chunks are added in order. Never reads event contents.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::ChunkIndex;
+use crate::chunk::Chunk;
+use crate::error::{Error, Result};
+use crate::position::{ChunkNumber, Position, StreamVersion};
+
+/// One chunk and its index.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) chunk: Chunk,
+    pub(crate) index: ChunkIndex,
+}
+
+/// The chunks of a log at one moment, oldest first, never empty.
+pub(crate) type Snapshot = Arc<Vec<Arc<Segment>>>;
+
+impl Segment {
+    pub(crate) fn first_position(&self) -> Position {
+        self.chunk.header.first_position
+    }
+
+    /// The first ordinal of this chunk that lies at or beyond `end`.
+    pub(crate) fn ordinal_of(&self, end: Position) -> u32 {
+        u32::try_from(end.since(self.first_position())).unwrap_or(u32::MAX)
+    }
+}
+
+/// The list that grows and is sealed.
+#[derive(Debug)]
+pub(crate) struct Segments(RwLock<Snapshot>);
+
+impl Segments {
+    pub(crate) fn new(segments: Vec<Arc<Segment>>) -> Self {
+        assert!(!segments.is_empty(), "a log has at least one chunk");
+        Self(RwLock::new(Arc::new(segments)))
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The chunk that is being written.
+    pub(crate) fn last(&self) -> Arc<Segment> {
+        let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(segments.last().expect("a log has at least one chunk"))
+    }
+
+    /// Adds the chunk behind the last one.
+    pub(crate) fn push(&self, segment: Arc<Segment>) {
+        self.change(|list| {
+            let next = list.last().map(|last| last.chunk.number().next());
+            assert_eq!(Some(segment.chunk.number()), next, "chunks are added in order");
+            list.push(segment);
+        });
+    }
+
+    /// Puts a sealed chunk in the place of the same chunk unsealed.
+    pub(crate) fn replace(&self, segment: Arc<Segment>) {
+        self.change(|list| {
+            let number = segment.chunk.number();
+            let place = list.iter_mut().find(|place| place.chunk.number() == number);
+            *place.expect("a chunk is sealed once it is known") = segment;
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>)) {
+        let mut shared = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut list = shared.as_ref().clone();
+        change(&mut list);
+        *shared = Arc::new(list);
+    }
+
+    pub(crate) fn get(&self, number: ChunkNumber) -> Option<Arc<Segment>> {
+        self.snapshot().iter().find(|segment| segment.chunk.number() == number).cloned()
+    }
+
+    /// The version of the last indexed event of a stream.
+    pub(crate) fn head(&self, stream: &str) -> Result<Option<StreamVersion>> {
+        head(&self.snapshot(), stream, Position::new(u64::MAX))
+    }
+}
+
+/// The version of the last event of a stream below `end`: newest chunk first, most others answered by their filters.
+pub(crate) fn head(
+    segments: &[Arc<Segment>],
+    stream: &str,
+    end: Position,
+) -> Result<Option<StreamVersion>> {
+    for segment in segments.iter().rev() {
+        let part = segment.index.stream(stream, segment.ordinal_of(end));
+        let part = part.map_err(|flaw| Error::from(flaw.in_chunk(segment.chunk.number())))?;
+        if let Some(part) = part {
+            return Ok(Some(part.last_version));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,290 @@
+//! Owns the keeper's step, the control plane: zeros ahead of the writer, the next chunk, sealing, and the hint.
+//!
+//! Promises: the writer finds room ready in steady state; a full chunk gets its index without holding anybody up; the hint
+//! follows what is durable. A full disk is told and tried again by itself (R11). Never touches a byte that is settled.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::chunk::directory::HINT;
+use crate::chunk::supply::{DurablePlace, Need, Orders, Supply};
+use crate::chunk::{Body, Chunk, ChunkFile, file_name};
+use crate::clock::Clock;
+use crate::disk::{Access, Disk, DiskFile};
+use crate::error::{Error, Result};
+use crate::format::hint::Hint;
+use crate::index::ChunkIndex;
+use crate::index::segments::{Segment, Segments};
+use crate::index::table::{self, SealedPlace, Table};
+use crate::options::Options;
+use crate::position::ChunkNumber;
+use crate::stage::stats::StageMeter;
+use crate::stage::{Failure, Step};
+
+/// How much is prepared in one step, so that sealing and hints get their turn.
+const PREPARE_STEP: u64 = 8 << 20;
+/// How old the hint may become while the log grows; also how soon a full disk is tried again.
+pub(crate) const HINT_AGE_MAX: Duration = Duration::from_millis(100);
+
+/// What the keeper shares with the rest of the log.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) supply: Arc<Supply>,
+    pub(crate) segments: Arc<Segments>,
+    pub(crate) failure: Arc<Failure>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) meter: Arc<StageMeter>,
+}
+
+/// The keeper.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    shared: Shared,
+    options: Options,
+    log: Uuid,
+    hint: HintFile,
+    /// The next chunk while it is being prepared for the first time.
+    preparing: Option<Arc<ChunkFile>>,
+    /// Not before this moment is a full disk tried again.
+    full_until: Duration,
+    hint_due: Duration,
+}
+
+impl Keeper {
+    pub(crate) fn new(shared: Shared, options: Options, log: Uuid, hint: HintFile) -> Self {
+        let (full_until, hint_due) = (Duration::ZERO, Duration::ZERO);
+        Self { shared, options, log, hint, preparing: None, full_until, hint_due }
+    }
+
+    /// Does the most urgent duty.
+    pub(crate) fn step(&mut self) -> Step {
+        let now = self.shared.clock.monotonic();
+        let orders = self.shared.supply.orders();
+        if self.shared.failure.get().is_none() && now >= self.full_until {
+            match self.prepare(&orders) {
+                Ok(true) => return self.worked(),
+                Ok(false) => {}
+                Err(error) => return self.could_not_prepare(now, error),
+            }
+        }
+        if let Some(number) = self.shared.supply.next_seal() {
+            if self.seal(number).is_err() {
+                // The chunk stays readable as it is, and is sealed when the log is opened the next time.
+                self.shared.meter.errors.add(1);
+            }
+            return self.worked();
+        }
+        if now >= self.hint_due {
+            self.hint_due = now + HINT_AGE_MAX;
+            match self.hint.write(self.log, orders.place, false) {
+                Ok(true) => return self.worked(),
+                Ok(false) => {}
+                Err(_) => self.shared.meter.errors.add(1),
+            }
+        }
+        Step::Until(self.hint_due)
+    }
+
+    /// Writes what a clean close leaves behind.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        let place = self.shared.supply.orders().place;
+        let written = self.hint.write(self.log, place, true).and_then(|_| self.hint.sync());
+        written.map_err(|error| Error::from_io("write the hint", error))
+    }
+
+    fn worked(&self) -> Step {
+        self.shared.meter.items.add(1);
+        Step::Worked
+    }
+
+    fn could_not_prepare(&mut self, now: Duration, (error, doing): (io::Error, String)) -> Step {
+        self.shared.meter.errors.add(1);
+        if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            self.full_until = now + HINT_AGE_MAX;
+            self.shared.supply.disk_full();
+        } else {
+            // The writer's sync could hide this error: the kernel reports it once per file (R1).
+            self.shared.failure.record(Error::from_io(&doing, error));
+            self.shared.supply.disk_full();
+        }
+        Step::Worked
+    }
+
+    /// Brings the room ahead of the writer to what is wanted, a step at a time.
+    fn prepare(&mut self, orders: &Orders) -> Result<bool, (io::Error, String)> {
+        let ahead = self.options.prepare_ahead;
+        let active = &orders.active;
+        let told = |file: &ChunkFile| {
+            let doing = format!("prepare {}", file_name(file.number));
+            move |error| (error, doing)
+        };
+        let wanted = match orders.need {
+            Some(Need::Active(through)) => through.max(active.written() + ahead),
+            _ => active.written() + ahead,
+        };
+        let missing = wanted.min(active.capacity).saturating_sub(active.prepared());
+        // Below half, so that a busy writer is served in a few large pieces.
+        if missing > 0 && (missing >= ahead / 2 || orders.need.is_some()) {
+            active.prepare(wanted, PREPARE_STEP).map_err(told(active))?;
+            let ready = matches!(orders.need, Some(Need::Active(end)) if end > active.prepared());
+            if !ready {
+                self.shared.supply.prepared(None);
+            }
+            return Ok(true);
+        }
+        let first = match orders.need {
+            Some(Need::Next(room)) => Some(room.max(ahead)),
+            _ => (active.written() + ahead >= active.capacity).then_some(ahead),
+        };
+        let Some(first) = first else { return Ok(false) };
+        if orders.next.as_ref().is_some_and(|next| next.prepared() >= first.min(next.capacity)) {
+            return Ok(false);
+        }
+        let next = match orders.next.clone().or_else(|| self.preparing.clone()) {
+            Some(next) => next,
+            None => self.create_next(active.number.next())?,
+        };
+        let worked = next.prepare(first, PREPARE_STEP).map_err(told(&next))?;
+        if next.prepared() >= first.min(next.capacity) {
+            self.preparing = None;
+            self.shared.supply.prepared(Some(next));
+        }
+        Ok(worked)
+    }
+
+    fn create_next(&mut self, number: ChunkNumber) -> Result<Arc<ChunkFile>, (io::Error, String)> {
+        let told = |error| (error, format!("create {}", file_name(number)));
+        let disk = &*self.shared.disk;
+        let next = ChunkFile::create(disk, number, self.options.chunk_size).map_err(told)?;
+        // Once per chunk: its entry is durable before anything in it is acked (R2).
+        disk.sync_directory().map_err(told)?;
+        let next = Arc::new(next);
+        self.preparing = Some(Arc::clone(&next));
+        Ok(next)
+    }
+
+    fn seal(&mut self, number: ChunkNumber) -> Result<()> {
+        let Some(segment) = self.shared.segments.get(number) else { return Ok(()) };
+        let sealed = seal(&*self.shared.disk, &self.shared.segments, &segment)?;
+        self.shared.segments.replace(Arc::new(sealed));
+        Ok(())
+    }
+}
+
+/// Writes the sections and the footer of a full chunk whose events are all indexed, and maps it anew.
+fn seal(disk: &dyn Disk, segments: &Segments, segment: &Segment) -> Result<Segment> {
+    let (Body::Unsealed(file), ChunkIndex::Memory(index)) = (&segment.chunk.body, &segment.index)
+    else {
+        return Err(Error::new(crate::error::ErrorKind::Bug, "a chunk is sealed once"));
+    };
+    let number = segment.chunk.number();
+    let next = segments.get(number.next());
+    let next =
+        next.ok_or_else(|| Error::new(crate::error::ErrorKind::Bug, "the last chunk is active"))?;
+    let header = segment.chunk.header.clone();
+    let (first_time, last_time) = times(segment)?;
+    let place = SealedPlace {
+        log: header.log,
+        salt: segment.chunk.salt,
+        number,
+        first_position: header.first_position,
+        end: next.chunk.header.previous,
+        capacity: header.capacity,
+        first_time,
+        last_time,
+    };
+    let sealed = {
+        let index = index.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        table::build(&index, &place)
+    };
+    let failed = |error| Error::from_io(&format!("seal {}", file_name(number)), error);
+    file.write(&sealed.sections, sealed.sections_offset).map_err(failed)?;
+    file.sync().map_err(failed)?;
+    // The footer says that all before it is there, so it goes last.
+    file.write(&sealed.footer.encode(), sealed.footer_offset).map_err(failed)?;
+    file.sync().map_err(failed)?;
+    let mapped = disk.open(&file_name(number), Access::Read).map_err(failed)?;
+    open_sealed(Chunk::sealed(header, &*mapped, sealed.footer)?)
+}
+
+/// A sealed chunk with the index in its file.
+pub(crate) fn open_sealed(chunk: Chunk) -> Result<Segment> {
+    let index = match &chunk.body {
+        Body::Sealed { file, footer } => Table::open(file, footer).map_err(|what| {
+            chunk.damage(footer.offset(), (what, "a sound one".to_owned(), "another".to_owned()))
+        })?,
+        Body::Unsealed(_) => {
+            return Err(Error::new(crate::error::ErrorKind::Bug, "not a sealed chunk"));
+        }
+    };
+    Ok(Segment { chunk, index: ChunkIndex::Table(index) })
+}
+
+/// The times of the first and the last event of a chunk.
+fn times(segment: &Segment) -> Result<(crate::clock::Timestamp, crate::clock::Timestamp)> {
+    let bytes = segment.chunk.readable();
+    let time = |ordinal| {
+        let offset = segment.index.offset(ordinal).ok().flatten().unwrap_or_default() as usize;
+        bytes.get(offset..).and_then(crate::format::event::time_of)
+    };
+    let last = segment.index.event_count().saturating_sub(1);
+    time(0)
+        .zip(time(last))
+        .ok_or_else(|| Error::new(crate::error::ErrorKind::Bug, "an empty chunk"))
+}
+
+/// The file of hints.
+#[derive(Debug)]
+pub(crate) struct HintFile {
+    file: Arc<dyn DiskFile>,
+    sequence: u64,
+    last: Option<(DurablePlace, bool)>,
+}
+
+impl HintFile {
+    /// Opens the file, or makes it; `sequence` is that of the newest slot.
+    pub(crate) fn open(disk: &dyn Disk, sequence: u64) -> io::Result<Self> {
+        let file = match disk.open(HINT, Access::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let file = disk.create(HINT)?;
+                disk.sync_directory()?;
+                file
+            }
+            other => other?,
+        };
+        Ok(Self { file, sequence, last: None })
+    }
+
+    /// Writes a slot, unless the last one says the same.
+    pub(crate) fn write(
+        &mut self,
+        log: Uuid,
+        place: DurablePlace,
+        clean: bool,
+    ) -> io::Result<bool> {
+        if self.last == Some((place, clean)) {
+            return Ok(false);
+        }
+        self.sequence += 1;
+        let hint = Hint {
+            log,
+            sequence: self.sequence,
+            durable_through: place.position,
+            chunk: place.chunk,
+            end: place.end,
+            clean,
+        };
+        let (bytes, offset) = hint.encode();
+        self.file.write_at(&bytes, offset)?;
+        self.last = Some((place, clean));
+        Ok(true)
+    }
+
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}

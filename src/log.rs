@@ -1,0 +1,268 @@
+//! Owns the public handle: opens a log, wires its stages, runs their threads, and closes it.
+//!
+//! Promises: every append is answered, whatever happens; closing or dropping the handle loses nothing that was acked and
+//! leaves no thread behind. Everything slow happens on the threads, not in a caller's call.
+
+mod beside;
+mod engine;
+mod recovery;
+mod threads;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::ops::RangeBounds;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use recovery::OpenReport;
+
+use crate::clock::{Clock, SystemClock};
+use crate::disk::{Disk, OsDisk};
+use crate::error::{AppendError, Error, OpenError, Result};
+use crate::event::{Expected, NewEvent};
+use crate::format::event::{self, FIXED_SIZE, Place};
+use crate::options::Options;
+use crate::position::{Position, StreamVersion};
+use crate::read::{ReadAll, ReadStream, View};
+use crate::stage::ack::{Ack, promise};
+use crate::stage::queue::Refused;
+use crate::stage::stats::Stats;
+use crate::writer::Submission;
+use engine::{Core, Engine};
+use threads::Threads;
+
+/// An open log: append to it, read from it, close it. Share it between threads by reference or `Arc`.
+///
+/// One handle at a time can have a log open, in this process or another; others read beside it with
+/// [`View::open`]. Dropping the handle closes the log as [`Log::close`] does, but cannot tell of errors.
+pub struct Log {
+    core: Arc<Core>,
+    threads: Option<Threads>,
+    report: OpenReport,
+}
+
+impl Log {
+    /// Opens the log in a directory with default [`Options`], making both where they are missing.
+    ///
+    /// When this returns `Ok`, every event that was ever acked is there, and durable. When this returns `Err`, no event
+    /// was changed.
+    ///
+    /// # Errors
+    /// [`OpenError`] names each case: the log is open elsewhere, damaged, incomplete, of another version, or the operating
+    /// system refused.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Options::new().open(directory)
+    }
+
+    pub(crate) fn open_on(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Result<Self, OpenError> {
+        let (engine, report) = Engine::open(disk, clock, options)?;
+        let core = Arc::clone(&engine.core);
+        let threads = Threads::start(engine)?;
+        Ok(Self { core, threads: Some(threads), report })
+    }
+
+    /// Appends events to a stream, all or none, if the stream is as expected. Waits for room in the queue, at most as long
+    /// as [`Options::admission_wait`] says.
+    ///
+    /// When this returns `Ok`, the append is on its way, and nothing more: the [`Ack`] tells whether it was stored. When
+    /// this returns `Err`, nothing of it is in the log.
+    ///
+    /// ```
+    /// # use paperchase::{Expected, Log, NewEvent};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = Log::open(dir.path())?;
+    /// let event = NewEvent::json("ItemAdded", br#"{"sku":1}"#);
+    /// let done = log.append("cart-7", Expected::NoStream, [event])?.wait()?;
+    /// assert_eq!(done.version.get(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`AppendError::Busy`] when there was no room, [`AppendError::TooLarge`] and [`AppendError::Invalid`] when the append
+    /// is outside the limits, [`AppendError::Stopped`] and [`AppendError::Failed`] when the log takes none.
+    pub fn append(
+        &self,
+        stream: &str,
+        expected: Expected,
+        events: impl IntoIterator<Item = NewEvent>,
+    ) -> Result<Ack, AppendError> {
+        self.core.submit(stream, expected, events, self.core.options.admission_wait)
+    }
+
+    /// The same as [`Log::append`], but never waits: a full queue is [`AppendError::Busy`] at once.
+    ///
+    /// When this returns `Ok`, the append is on its way; its [`Ack`] tells whether it was stored. When this returns `Err`,
+    /// nothing of it is in the log.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub fn try_append(
+        &self,
+        stream: &str,
+        expected: Expected,
+        events: impl IntoIterator<Item = NewEvent>,
+    ) -> Result<Ack, AppendError> {
+        self.core.submit(stream, expected, events, Duration::ZERO)
+    }
+
+    /// The log as it is now.
+    #[must_use]
+    pub fn view(&self) -> View {
+        // The mark first: a chunk that a later roll adds is then simply beyond the end.
+        let end = self.core.marks.visible();
+        View::new(self.core.segments.snapshot(), end)
+    }
+
+    /// Events of a range of positions, as [`View::read_all`] of the log as it is now.
+    ///
+    /// # Errors
+    /// None yet; reading itself reports damage event by event.
+    pub fn read_all(&self, range: impl RangeBounds<Position>) -> Result<ReadAll> {
+        Ok(self.view().read_all(range))
+    }
+
+    /// Events of one stream, as [`View::read_stream`] of the log as it is now.
+    ///
+    /// # Errors
+    /// Damage in the index of a chunk.
+    pub fn read_stream(
+        &self,
+        stream: &str,
+        range: impl RangeBounds<StreamVersion>,
+    ) -> Result<ReadStream> {
+        self.view().read_stream(stream, range)
+    }
+
+    /// What the log has done since it was opened.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+
+    /// What opening the log found and did.
+    #[must_use]
+    pub fn report(&self) -> &OpenReport {
+        &self.report
+    }
+
+    /// Closes the log: takes no more appends, stores those that were taken, seals what is full, and notes that nothing is
+    /// left to do.
+    ///
+    /// When this returns `Ok`, everything acked is durable, under any [`Durability`](crate::Durability), and opening
+    /// the log again does no recovery. When this returns `Err`, the log had failed or could not note its end; everything
+    /// acked is as durable as the chosen mode promises, and opening the log again recovers.
+    ///
+    /// # Errors
+    /// The failure of the log, or of the operating system.
+    pub fn close(mut self) -> Result<()> {
+        self.threads.take().map_or(Ok(()), Threads::stop)
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if let Some(threads) = self.threads.take() {
+            // Whoever wants to know calls `close`.
+            let _ = threads.stop();
+        }
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log").field("marks", &self.core.marks).finish_non_exhaustive()
+    }
+}
+
+impl Options {
+    /// Opens the log in a directory with these options.
+    ///
+    /// When this returns `Ok`, every event that was ever acked is there, and durable. When this returns `Err`, no event
+    /// was changed.
+    ///
+    /// # Errors
+    /// As [`Log::open`], and [`OpenError::InvalidOption`].
+    pub fn open(self, directory: impl AsRef<Path>) -> Result<Log, OpenError> {
+        self.check()?;
+        let directory = directory.as_ref();
+        let disk = if self.create { OsDisk::create(directory) } else { OsDisk::open(directory) };
+        let disk = disk.map_err(|error| {
+            if error.kind() == std::io::ErrorKind::NotFound {
+                return OpenError::Missing(directory.display().to_string());
+            }
+            OpenError::Failed(Error::from_io(&format!("open {}", directory.display()), error))
+        })?;
+        Log::open_on(Arc::new(disk), Arc::new(SystemClock::default()), self)
+    }
+
+    /// Opens the log on a disk and with a clock of the caller's.
+    ///
+    /// When this returns `Ok`, every event that was ever acked is there, and durable. When this returns `Err`, no event
+    /// was changed.
+    ///
+    /// # Errors
+    /// As [`Log::open`], and [`OpenError::InvalidOption`].
+    pub fn open_on(self, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Log, OpenError> {
+        self.check()?;
+        Log::open_on(disk, clock, self)
+    }
+}
+
+impl Core {
+    fn submit(
+        &self,
+        stream: &str,
+        expected: Expected,
+        events: impl IntoIterator<Item = NewEvent>,
+        wait: Duration,
+    ) -> Result<Ack, AppendError> {
+        if let Some(error) = self.failure.get() {
+            return Err(AppendError::Failed(error.clone()));
+        }
+        let encoded = self.encode(stream, events)?;
+        let (promise, ack) = promise(&self.lounge);
+        let bytes = encoded.len();
+        let raised = self.flushable.raise();
+        let submission = Submission { encoded, expected, promise, raised };
+        self.appends.push(submission, bytes, wait).map_err(|refused| match refused {
+            Refused::Full => AppendError::Busy,
+            Refused::Closed => match self.failure.get() {
+                Some(error) => AppendError::Failed(error.clone()),
+                None => AppendError::Stopped,
+            },
+        })?;
+        Ok(ack)
+    }
+
+    fn encode(
+        &self,
+        stream: &str,
+        events: impl IntoIterator<Item = NewEvent>,
+    ) -> Result<Vec<u8>, AppendError> {
+        let max = self.options.append_size_max();
+        let mut encoded = Vec::new();
+        let mut place = Place::First(None);
+        for event in events {
+            let tags = event.tags.iter().map(|tag| tag.len() + 2).sum::<usize>();
+            let names = stream.len() + event.event_type.len() + tags;
+            encoded.reserve(FIXED_SIZE + 24 + names + event.data.len() + event.metadata.len());
+            event::encode(&mut encoded, self.salt, stream, &event, place)?;
+            if encoded.len() > max {
+                let (size, max) = (encoded.len() as u64, max as u64);
+                return Err(AppendError::TooLarge { what: "the append", size, max });
+            }
+            place = Place::Later;
+        }
+        if encoded.is_empty() {
+            return Err(AppendError::Invalid { what: "an append", problem: "has no events" });
+        }
+        Ok(encoded)
+    }
+}

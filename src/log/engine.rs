@@ -1,0 +1,163 @@
+//! Owns the wiring of the stages: which queue leads from which to which, and what they share.
+//!
+//! Promises: three machines that know only queues, marks and a disk, and that can be stepped by threads or, one after the
+//! other, by a test. Starts no thread.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::chaser::{self, Chaser};
+use crate::chunk::supply::Supply;
+use crate::clock::Clock;
+use crate::disk::Disk;
+use crate::error::{Error, OpenError};
+use crate::format::checksum::LogSalt;
+use crate::index::segments::Segments;
+use crate::keeper::{self, HintFile, Keeper};
+use crate::log::recovery::{self, OpenReport};
+use crate::options::Options;
+use crate::stage::Failure;
+use crate::stage::ack::Lounge;
+use crate::stage::flushable::Flushable;
+use crate::stage::pending::PendingGroup;
+use crate::stage::queue::Queue;
+use crate::stage::stats::{DiskMeter, StageMeter, Stats};
+use crate::watermark::Watermarks;
+use crate::writer::{self, Submission, Writer};
+
+/// Groups that wait for the chaser: far more than the writer leaves unflushed, so that it never waits for itself.
+const GROUPS_MAX: usize = 1024;
+
+/// What a log's handle and its stages share.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) options: Options,
+    pub(super) salt: LogSalt,
+    pub(super) appends: Arc<Queue<Submission>>,
+    pub(super) groups: Arc<Queue<PendingGroup>>,
+    pub(super) flushable: Flushable,
+    pub(super) lounge: Arc<Lounge>,
+    pub(super) supply: Arc<Supply>,
+    pub(super) segments: Arc<Segments>,
+    pub(super) marks: Arc<Watermarks>,
+    pub(super) failure: Arc<Failure>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) meters: Meters,
+    _lock: Box<dyn fmt::Debug + Send + Sync>,
+}
+
+/// The meters of the stages.
+#[derive(Debug, Default)]
+pub(super) struct Meters {
+    pub(super) writer: Arc<StageMeter>,
+    pub(super) chaser: Arc<StageMeter>,
+    pub(super) keeper: Arc<StageMeter>,
+    pub(super) disk: Arc<DiskMeter>,
+}
+
+/// An opened log whose stages nobody steps yet.
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub(super) core: Arc<Core>,
+    pub(super) writer: Writer,
+    pub(super) chaser: Chaser,
+    pub(super) keeper: Keeper,
+}
+
+impl Engine {
+    pub(super) fn open(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Result<(Self, OpenReport), OpenError> {
+        let recovered = recovery::open(&*disk, &options, &*clock)?;
+        let hint = HintFile::open(&*disk, recovered.hint_sequence).map_err(|error| {
+            OpenError::Failed(Error::from_io(&format!("open the hint of {}", disk.label()), error))
+        })?;
+        let place = recovered.place();
+        let supply = Supply::new(Arc::clone(&recovered.file), recovered.next, place);
+        recovered.to_seal.into_iter().for_each(|number| supply.request_seal(number));
+        let core = Core {
+            salt: LogSalt::new(recovered.header.log),
+            appends: Arc::new(Queue::new(
+                options.queue_appends,
+                options.queue_bytes,
+                Arc::clone(&clock),
+            )),
+            groups: Arc::new(Queue::new(GROUPS_MAX, usize::MAX, Arc::clone(&clock))),
+            flushable: Flushable::default(),
+            lounge: Arc::new(Lounge::new(options.spin, Arc::clone(&clock))),
+            supply: Arc::new(supply),
+            segments: Arc::new(Segments::new(recovered.segments)),
+            marks: Arc::new(Watermarks::at(place.position)),
+            failure: Arc::new(Failure::default()),
+            clock,
+            meters: Meters::default(),
+            options,
+            _lock: recovered.lock,
+        };
+        let cursor = recovered.cursor;
+        let header = &recovered.header;
+        let options = core.options.clone();
+        let writer = Writer::new(core.for_writer(), options, header, recovered.file, cursor);
+        let chaser = Chaser::new(core.for_chaser(), cursor);
+        let keeper = Keeper::new(core.for_keeper(disk), core.options.clone(), header.log, hint);
+        Ok((Self { core: Arc::new(core), writer, chaser, keeper }, recovered.report))
+    }
+}
+
+impl Core {
+    fn for_writer(&self) -> writer::Shared {
+        writer::Shared {
+            appends: Arc::clone(&self.appends),
+            groups: Arc::clone(&self.groups),
+            flushable: self.flushable.clone(),
+            supply: Arc::clone(&self.supply),
+            segments: Arc::clone(&self.segments),
+            marks: Arc::clone(&self.marks),
+            failure: Arc::clone(&self.failure),
+            clock: Arc::clone(&self.clock),
+            meter: Arc::clone(&self.meters.writer),
+            disk: Arc::clone(&self.meters.disk),
+        }
+    }
+
+    fn for_chaser(&self) -> chaser::Shared {
+        chaser::Shared {
+            groups: Arc::clone(&self.groups),
+            supply: Arc::clone(&self.supply),
+            segments: Arc::clone(&self.segments),
+            marks: Arc::clone(&self.marks),
+            failure: Arc::clone(&self.failure),
+            meter: Arc::clone(&self.meters.chaser),
+        }
+    }
+
+    fn for_keeper(&self, disk: Arc<dyn Disk>) -> keeper::Shared {
+        keeper::Shared {
+            disk,
+            supply: Arc::clone(&self.supply),
+            segments: Arc::clone(&self.segments),
+            failure: Arc::clone(&self.failure),
+            clock: Arc::clone(&self.clock),
+            meter: Arc::clone(&self.meters.keeper),
+        }
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        // Read against their order of growth, so that no snapshot shows more visible than written.
+        let visible = self.marks.visible();
+        let durable = self.marks.durable();
+        Stats {
+            written: self.marks.written(),
+            durable,
+            visible,
+            appends: self.appends.stats(),
+            groups: self.groups.stats(),
+            writer: self.meters.writer.snapshot(),
+            chaser: self.meters.chaser.snapshot(),
+            keeper: self.meters.keeper.snapshot(),
+            disk: self.meters.disk.snapshot(self.supply.waits()),
+        }
+    }
+}

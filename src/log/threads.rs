@@ -1,0 +1,167 @@
+//! Owns the threads of a log: who steps which stage, who wakes whom, and in which order they end.
+//!
+//! Promises: a stage that has nothing to do sleeps; a small hand-over is finished by the thread that made it, because
+//! waking another costs more than the work; after a failure or a panic every waiter is answered.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
+
+use super::engine::{Core, Engine};
+use crate::chaser::Chaser;
+use crate::error::{AppendError, Error, OpenError, Result};
+use crate::keeper::Keeper;
+use crate::stage::Step;
+use crate::stage::queue::Taken;
+use crate::stage::worker::{Timesheet, Worker};
+use crate::writer::Writer;
+
+/// Up to so many answers the writer gives itself, by stepping the chaser; more are left to the chaser's thread.
+const INLINE_MAX: usize = 4;
+/// The longest that the writer sleeps while it waits for room, should a wake be missed.
+const ROOM_WAIT_MAX: Duration = Duration::from_millis(50);
+
+/// The running threads.
+#[derive(Debug)]
+pub(super) struct Threads {
+    core: Arc<Core>,
+    writer: Worker,
+    chaser: Worker,
+    keeper: Worker,
+    closing: Arc<Mutex<Result<()>>>,
+}
+
+type SharedChaser = Arc<Mutex<Chaser>>;
+
+impl Threads {
+    /// Starts a thread for each stage.
+    pub(super) fn start(engine: Engine) -> Result<Self, OpenError> {
+        let Engine { core, mut writer, chaser, mut keeper } = engine;
+        let chaser = Arc::new(Mutex::new(chaser));
+        let collapse = || {
+            let (core, chaser) = (Arc::clone(&core), Arc::clone(&chaser));
+            move |error: Error| collapse(&core, &chaser, &error)
+        };
+        let closing = Arc::new(Mutex::new(Ok(())));
+        let shared = (Arc::clone(&core), Arc::clone(&closing));
+        let keeper = move || {
+            let outcome = run_keeper(&shared.0, &mut keeper);
+            *shared.1.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
+        };
+        let keeper = Worker::spawn("paperchase-keeper", keeper, collapse())?;
+        let shared = (Arc::clone(&core), Arc::clone(&chaser));
+        let follow = move || run_chaser(&shared.0, &shared.1);
+        let follow = Worker::spawn("paperchase-chaser", follow, collapse())?;
+        let shared = (Arc::clone(&core), Arc::clone(&chaser));
+        let write = move || run_writer(&shared.0, &mut writer, &shared.1);
+        let write = Worker::spawn("paperchase-writer", write, collapse())?;
+        Ok(Self { core, writer: write, chaser: follow, keeper, closing })
+    }
+
+    /// Stops the stages in the order of the data's way, each when all before it are finished.
+    pub(super) fn stop(self) -> Result<()> {
+        self.core.appends.close();
+        self.writer.join();
+        self.core.groups.close();
+        self.chaser.join();
+        self.core.supply.stop();
+        self.keeper.join();
+        if let Some(error) = self.core.failure.get() {
+            return Err(error.clone());
+        }
+        let closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
+        closing.clone()
+    }
+}
+
+fn run_writer(core: &Core, writer: &mut Writer, chaser: &SharedChaser) {
+    let mut sheet = Timesheet::new(Arc::clone(&core.meters.writer), Arc::clone(&core.clock));
+    loop {
+        let step = writer.step();
+        hand_over(core, writer.take_due(), chaser);
+        sheet.worked();
+        match step {
+            Step::Worked => continue,
+            Step::Idle if core.appends.is_finished() => break,
+            Step::Idle => core.appends.wait(None),
+            Step::Until(moment) => {
+                core.appends.wait(Some(moment.saturating_sub(core.clock.monotonic())));
+            }
+            Step::Blocked => core.supply.wait_for_room(ROOM_WAIT_MAX),
+        }
+        sheet.waited();
+    }
+    writer.finish();
+}
+
+/// Passes due answers on: a few are given at once, many by the chaser's thread.
+fn hand_over(core: &Core, due: usize, chaser: &SharedChaser) {
+    if core.failure.get().is_some() {
+        lock(chaser).step();
+        return;
+    }
+    match due {
+        0 => {}
+        1..=INLINE_MAX => match chaser.try_lock() {
+            Ok(mut chaser) => {
+                chaser.step();
+            }
+            Err(TryLockError::WouldBlock) => core.groups.nudge(),
+            Err(TryLockError::Poisoned(chaser)) => {
+                chaser.into_inner().step();
+            }
+        },
+        _ => core.groups.nudge(),
+    }
+}
+
+fn run_chaser(core: &Core, chaser: &SharedChaser) {
+    let mut sheet = Timesheet::new(Arc::clone(&core.meters.chaser), Arc::clone(&core.clock));
+    loop {
+        let step = lock(chaser).step();
+        sheet.worked();
+        match step {
+            Step::Worked => continue,
+            _ if core.groups.is_finished() => break,
+            _ => core.groups.wait_for_nudge(),
+        }
+        sheet.waited();
+    }
+}
+
+fn run_keeper(core: &Core, keeper: &mut Keeper) -> Result<()> {
+    let mut sheet = Timesheet::new(Arc::clone(&core.meters.keeper), Arc::clone(&core.clock));
+    loop {
+        let stopped = core.supply.is_stopped();
+        let step = keeper.step();
+        sheet.worked();
+        match step {
+            Step::Worked => continue,
+            _ if stopped => break,
+            Step::Until(moment) => {
+                core.supply.wait_for_kick(moment.saturating_sub(core.clock.monotonic()));
+            }
+            Step::Idle | Step::Blocked => core.supply.wait_for_kick(ROOM_WAIT_MAX),
+        }
+        sheet.waited();
+    }
+    if core.failure.get().is_some() { Ok(()) } else { keeper.finish() }
+}
+
+/// After a panic: nothing is taken any more, and everybody who waits is told.
+fn collapse(core: &Core, chaser: &SharedChaser, error: &Error) {
+    core.failure.record(error.clone());
+    core.appends.close();
+    core.supply.stop();
+    let mut taken = Taken::default();
+    while core.appends.take(&mut taken) {
+        while let Some(submission) = taken.pop() {
+            submission.promise.answer(Err(AppendError::Failed(error.clone())));
+        }
+    }
+    lock(chaser).abandon(error);
+    core.groups.nudge();
+}
+
+fn lock(chaser: &SharedChaser) -> MutexGuard<'_, Chaser> {
+    chaser.lock().unwrap_or_else(PoisonError::into_inner)
+}

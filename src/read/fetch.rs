@@ -1,0 +1,38 @@
+//! Owns the reading of one event at its place in a chunk.
+//!
+//! Promises: what is returned is the event of that position, whole and checked; anything else is damage, with its place.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+use crate::event::RecordedEvent;
+use crate::format::event::decode;
+use crate::index::segments::Segment;
+
+/// A chunk that is being read, with its readable bytes at hand.
+#[derive(Clone, Debug)]
+pub(super) struct Open {
+    pub(super) segment: Arc<Segment>,
+    window: Bytes,
+}
+
+impl Open {
+    pub(super) fn new(segment: Arc<Segment>) -> Self {
+        let window = segment.chunk.readable();
+        Self { segment, window }
+    }
+
+    /// The event with this ordinal; `None` where it was removed.
+    pub(super) fn event(&self, ordinal: u32) -> Result<Option<RecordedEvent>> {
+        let chunk = &self.segment.chunk;
+        let offset = self.segment.index.offset(ordinal);
+        let offset = offset.map_err(|flaw| Error::from(flaw.in_chunk(chunk.number())))?;
+        let Some(offset) = offset else { return Ok(None) };
+        let position = chunk.header.first_position.plus(ordinal.into());
+        let bytes = self.window.slice(self.window.len().min(offset as usize)..);
+        let event = decode(&bytes, chunk.salt, position);
+        event.map(Some).map_err(|flaw| chunk.damage(offset.into(), flaw.describe()).into())
+    }
+}

@@ -1,0 +1,46 @@
+//! Owns what a stage is made of: a bounded, measured queue, a step, a thread that runs it, and its figures.
+//!
+//! Promises: every queue counts what passes through it, every thread how long it was busy; nothing waits without a bound
+//! or a way to be woken. Knows nothing of chunks or events.
+
+pub(crate) mod ack;
+pub(crate) mod flushable;
+pub(crate) mod pending;
+pub(crate) mod queue;
+pub(crate) mod stats;
+pub(crate) mod worker;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::error::Error;
+
+/// What a step found to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It did something; there may be more.
+    Worked,
+    /// There was nothing to do.
+    Idle,
+    /// There is nothing to do before this moment of the monotonic clock, unless something arrives.
+    Until(Duration),
+    /// It needs another stage to come further first.
+    Blocked,
+}
+
+/// The first failure of a log, which is final (R1): nothing is acked after it.
+#[derive(Debug, Default)]
+pub(crate) struct Failure(OnceLock<Error>);
+
+impl Failure {
+    /// Records a failure; the first one counts.
+    pub(crate) fn record(&self, error: Error) {
+        // A later failure is a consequence of the first, which stays the cause that is told.
+        let _ = self.0.set(error);
+    }
+
+    /// The failure, if the log has failed.
+    pub(crate) fn get(&self) -> Option<&Error> {
+        self.0.get()
+    }
+}

@@ -1,0 +1,308 @@
+//! Owns the ack: the answer to one append, waited for by a thread or awaited by a task, on any runtime or none.
+//!
+//! Promises: every promise is answered exactly once; one that is dropped answers by itself, so no waiter sleeps for ever.
+//! One kind of waker serves threads and tasks; a thread is woken at most once per ack it sleeps on.
+
+use std::fmt;
+use std::future::Future;
+use std::hint;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::error::{AppendError, Error, ErrorKind};
+use crate::event::Appended;
+
+/// The answer to an append.
+pub(crate) type Outcome = Result<Appended, AppendError>;
+
+/// An append under way. Wait for it with [`Ack::wait`], or `.await` it; dropping it does not take the append back.
+///
+/// ```
+/// # use paperchase::{Expected, Log, NewEvent};
+/// # let dir = tempfile::tempdir()?;
+/// # let log = Log::open(dir.path())?;
+/// // Many appends in flight from one thread: submit first, wait later.
+/// let acks: Vec<_> = (0..100)
+///     .map(|n| log.append("ticks", Expected::Any, [NewEvent::new("Tick", [n])]))
+///     .collect::<Result<_, _>>()?;
+/// for ack in acks {
+///     ack.wait()?;
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "an append is stored only when its ack says so"]
+pub struct Ack {
+    slot: Arc<Slot>,
+    lounge: Arc<Lounge>,
+}
+
+/// The duty to answer one append. Dropped without an answer, it answers that the log has a bug.
+pub(crate) struct Promise(Option<Arc<Slot>>);
+
+#[derive(Default)]
+struct Slot {
+    outcome: OnceLock<Outcome>,
+    waker: Mutex<Option<Waker>>,
+}
+
+/// Where threads wait: how many do, and how long one may spin before it sleeps.
+#[derive(Debug)]
+pub(crate) struct Lounge {
+    waiting: AtomicUsize,
+    spin: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+/// More waiting threads than this never spin: they would take the cores from the threads they wait for.
+const SPINNERS_MAX: usize = 2;
+
+impl Lounge {
+    pub(crate) fn new(spin: Duration, clock: Arc<dyn Clock>) -> Self {
+        Self { waiting: AtomicUsize::new(0), spin, clock }
+    }
+}
+
+/// A promise and the ack that it will answer.
+pub(crate) fn promise(lounge: &Arc<Lounge>) -> (Promise, Ack) {
+    let slot = Arc::new(Slot::default());
+    (Promise(Some(Arc::clone(&slot))), Ack { slot, lounge: Arc::clone(lounge) })
+}
+
+impl Promise {
+    /// Answers, and wakes who waits.
+    pub(crate) fn answer(mut self, outcome: Outcome) {
+        if let Some(slot) = self.0.take() {
+            slot.answer(outcome);
+        }
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        if let Some(slot) = self.0.take() {
+            let error = Error::new(ErrorKind::Bug, "an append was dropped without an answer");
+            slot.answer(Err(AppendError::Failed(error)));
+        }
+    }
+}
+
+impl Slot {
+    fn answer(&self, outcome: Outcome) {
+        let answered = self.outcome.set(outcome);
+        debug_assert!(answered.is_ok(), "a promise is answered once");
+        let waker = self.waker().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The answer, or else `waker` is woken when it comes.
+    fn poll(&self, waker: &Waker) -> Option<&Outcome> {
+        if let Some(outcome) = self.outcome.get() {
+            return Some(outcome);
+        }
+        let mut place = self.waker();
+        // Under the lock: an answer given before is seen here, one given after finds the waker.
+        if let Some(outcome) = self.outcome.get() {
+            return Some(outcome);
+        }
+        match &mut *place {
+            Some(old) => old.clone_from(waker),
+            empty => *empty = Some(waker.clone()),
+        }
+        None
+    }
+}
+
+impl Ack {
+    /// Waits for the answer.
+    ///
+    /// When this returns `Ok`, the events are durable as the log's [`Durability`](crate::Durability) says, were read back
+    /// and checked, are indexed, and visible to every reader. When this returns `Err`, nothing of the append is in the
+    /// log, but for [`AppendError::Failed`], after which that is unknown until the log is opened again.
+    ///
+    /// # Errors
+    /// What kept the append from being stored: [`AppendError`] names each case.
+    pub fn wait(mut self) -> Result<Appended, AppendError> {
+        loop {
+            if let Some(outcome) = self.wait_timeout(Duration::MAX) {
+                return outcome;
+            }
+        }
+    }
+
+    /// Waits for the answer, at most `timeout`; `None` when it has not come, and it can be waited for again.
+    ///
+    /// When this returns `Some(Ok)` or `Some(Err)`, the same holds as for [`Ack::wait`].
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Option<Result<Appended, AppendError>> {
+        if let Some(outcome) = self.slot.outcome.get() {
+            return Some(outcome.clone());
+        }
+        let waiting = self.lounge.waiting.fetch_add(1, Ordering::Relaxed) + 1;
+        if waiting <= SPINNERS_MAX {
+            self.spin(timeout.min(self.lounge.spin));
+        }
+        let outcome = self.sleep(timeout);
+        self.lounge.waiting.fetch_sub(1, Ordering::Relaxed);
+        outcome
+    }
+
+    /// Whether the answer is there.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.slot.outcome.get().is_some()
+    }
+
+    fn spin(&self, time: Duration) {
+        if time.is_zero() {
+            return;
+        }
+        let clock = &self.lounge.clock;
+        let end = clock.monotonic() + time;
+        while !self.is_ready() && clock.monotonic() < end {
+            (0..32).for_each(|_| hint::spin_loop());
+        }
+    }
+
+    fn sleep(&self, timeout: Duration) -> Option<Outcome> {
+        let clock = &self.lounge.clock;
+        let end = clock.monotonic().checked_add(timeout);
+        THREAD_WAKER.with(|waker| {
+            loop {
+                if let Some(outcome) = self.slot.poll(waker) {
+                    return Some(outcome.clone());
+                }
+                match end {
+                    None => thread::park(),
+                    Some(end) => {
+                        let left = end.saturating_sub(clock.monotonic());
+                        if left.is_zero() {
+                            return None;
+                        }
+                        thread::park_timeout(left);
+                    }
+                }
+            }
+        })
+    }
+}
+
+impl Future for Ack {
+    type Output = Result<Appended, AppendError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.slot.poll(context.waker()) {
+            Some(outcome) => Poll::Ready(outcome.clone()),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl fmt::Debug for Ack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ack").field(&self.slot.outcome.get()).finish()
+    }
+}
+
+impl fmt::Debug for Promise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Promise")
+    }
+}
+
+struct ThreadWaker(Thread);
+
+impl Wake for ThreadWaker {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+thread_local! {
+    static THREAD_WAKER: Waker = Waker::from(Arc::new(ThreadWaker(thread::current())));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{SystemClock, Timestamp};
+    use crate::position::{Position, StreamVersion};
+
+    fn lounge(spin: Duration) -> Arc<Lounge> {
+        Arc::new(Lounge::new(spin, Arc::new(SystemClock::default())))
+    }
+
+    fn appended(position: u64) -> Appended {
+        let position = Position::new(position);
+        let (version, time) = (StreamVersion::FIRST, Timestamp::default());
+        Appended { first_position: position, last_position: position, version, time }
+    }
+
+    #[test]
+    fn threads_wait_with_and_without_spinning() {
+        for spin in [Duration::ZERO, Duration::from_millis(1)] {
+            let lounge = lounge(spin);
+            let (promises, acks): (Vec<_>, Vec<_>) = (0..8).map(|_| promise(&lounge)).unzip();
+            thread::scope(|scope| {
+                let waiters: Vec<_> =
+                    acks.into_iter().map(|ack| scope.spawn(move || ack.wait().unwrap())).collect();
+                for (number, promise) in promises.into_iter().enumerate() {
+                    promise.answer(Ok(appended(number as u64)));
+                }
+                for (number, waiter) in waiters.into_iter().enumerate() {
+                    assert_eq!(waiter.join().unwrap(), appended(number as u64));
+                }
+            });
+            assert_eq!(lounge.waiting.load(Ordering::Relaxed), 0);
+        }
+    }
+
+    #[test]
+    fn a_timeout_leaves_the_ack_usable() {
+        let (promise, mut ack) = promise(&lounge(Duration::ZERO));
+        assert!(ack.wait_timeout(Duration::from_millis(1)).is_none());
+        assert!(ack.wait_timeout(Duration::ZERO).is_none());
+        promise.answer(Err(AppendError::Full));
+        assert!(ack.is_ready());
+        assert!(matches!(ack.wait(), Err(AppendError::Full)));
+    }
+
+    #[test]
+    fn a_dropped_promise_answers() {
+        let (promise, ack) = promise(&lounge(Duration::ZERO));
+        drop(promise);
+        assert!(matches!(ack.wait(), Err(AppendError::Failed(_))));
+    }
+
+    #[test]
+    fn a_task_is_woken() {
+        struct Count(AtomicUsize);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&count));
+        let mut context = Context::from_waker(&waker);
+        let (promise, mut ack) = promise(&lounge(Duration::ZERO));
+        assert!(Pin::new(&mut ack).poll(&mut context).is_pending());
+        assert!(Pin::new(&mut ack).poll(&mut context).is_pending());
+        promise.answer(Ok(appended(3)));
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        assert!(matches!(Pin::new(&mut ack).poll(&mut context), Poll::Ready(Ok(_))));
+    }
+}

@@ -1,0 +1,324 @@
+//! Owns the bounded, measured queue between two stages: many producers, one consumer that takes all there is at once.
+//!
+//! Promises: at most `count` items and `bytes` bytes (one item larger than all bytes enters an empty queue); order is
+//! kept; a full queue turns away or waits to a deadline, as the producer chose; closing wakes everybody. Taking swaps two
+//! buffers, so a busy queue allocates nothing.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::stage::stats::QueueStats;
+
+/// Why an item was turned away; the caller drops it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The queue stayed full to the deadline.
+    Full,
+    /// The queue is closed.
+    Closed,
+}
+
+#[derive(Debug)]
+struct Held<T> {
+    item: T,
+    since: Duration,
+}
+
+/// Items in the hands of the consumer.
+#[derive(Debug)]
+pub(crate) struct Taken<T>(VecDeque<Held<T>>);
+
+impl<T> Default for Taken<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<T> Taken<T> {
+    pub(crate) fn front(&self) -> Option<&T> {
+        self.0.front().map(|held| &held.item)
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        self.0.pop_front().map(|held| held.item)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[derive(Debug)]
+struct State<T> {
+    items: VecDeque<Held<T>>,
+    bytes: usize,
+    closed: bool,
+    nudged: bool,
+    consumer_sleeps: bool,
+    producers_waiting: usize,
+    stats: QueueStats,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub(crate) struct Queue<T> {
+    state: Mutex<State<T>>,
+    arrived: Condvar,
+    left: Condvar,
+    count_max: usize,
+    bytes_max: usize,
+    clock: Arc<dyn Clock>,
+}
+
+impl<T> Queue<T> {
+    pub(crate) fn new(count_max: usize, bytes_max: usize, clock: Arc<dyn Clock>) -> Self {
+        let state = State {
+            items: VecDeque::new(),
+            bytes: 0,
+            closed: false,
+            nudged: false,
+            consumer_sleeps: false,
+            producers_waiting: 0,
+            stats: QueueStats::default(),
+        };
+        let (arrived, left) = (Condvar::new(), Condvar::new());
+        Self { state: Mutex::new(state), arrived, left, count_max, bytes_max, clock }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an item of so many bytes, waiting at most `wait` for room, and wakes the consumer.
+    pub(crate) fn push(&self, item: T, bytes: usize, wait: Duration) -> Result<(), Refused> {
+        let state = self.put(item, bytes, wait)?;
+        self.wake(state);
+        Ok(())
+    }
+
+    /// Adds an item of so many bytes, waiting at most `wait` for room; the consumer learns of it by a later
+    /// [`Queue::nudge`], because it could not do anything with the item yet.
+    pub(crate) fn push_quietly(
+        &self,
+        item: T,
+        bytes: usize,
+        wait: Duration,
+    ) -> Result<(), Refused> {
+        self.put(item, bytes, wait).map(drop)
+    }
+
+    fn put(
+        &self,
+        item: T,
+        bytes: usize,
+        wait: Duration,
+    ) -> Result<MutexGuard<'_, State<T>>, Refused> {
+        let since = self.clock.monotonic();
+        let mut state = self.make_room(self.state(), bytes, since.saturating_add(wait), wait)?;
+        state.bytes += bytes;
+        state.items.push_back(Held { item, since });
+        state.stats.pushed += 1;
+        state.stats.high_water = state.stats.high_water.max(state.items.len() as u64);
+        Ok(state)
+    }
+
+    /// Waking costs a call of the operating system, so only a consumer that sleeps is woken.
+    fn wake(&self, mut state: MutexGuard<'_, State<T>>) {
+        let sleeps = std::mem::take(&mut state.consumer_sleeps);
+        drop(state);
+        if sleeps {
+            self.arrived.notify_one();
+        }
+    }
+
+    fn make_room<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<T>>,
+        bytes: usize,
+        deadline: Duration,
+        mut left: Duration,
+    ) -> Result<MutexGuard<'a, State<T>>, Refused> {
+        loop {
+            if state.closed {
+                return Err(Refused::Closed);
+            }
+            let fits = state.bytes.saturating_add(bytes) <= self.bytes_max;
+            if state.items.is_empty() || (state.items.len() < self.count_max && fits) {
+                return Ok(state);
+            }
+            if left.is_zero() {
+                state.stats.rejected += 1;
+                return Err(Refused::Full);
+            }
+            state.producers_waiting += 1;
+            let waited = self.left.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state.producers_waiting -= 1;
+            left = deadline.saturating_sub(self.clock.monotonic());
+        }
+    }
+
+    /// Moves all items into `taken`, which is empty. Returns whether there were any.
+    pub(crate) fn take(&self, taken: &mut Taken<T>) -> bool {
+        debug_assert!(taken.is_empty(), "the consumer finishes what it has taken first");
+        let mut state = self.state();
+        if state.items.is_empty() {
+            return false;
+        }
+        std::mem::swap(&mut state.items, &mut taken.0);
+        state.bytes = 0;
+        let now = self.clock.monotonic();
+        let stats = &mut state.stats;
+        stats.popped += taken.0.len() as u64;
+        for held in &taken.0 {
+            let waited = now.saturating_sub(held.since);
+            stats.wait_total += waited;
+            stats.wait_max = stats.wait_max.max(waited);
+        }
+        if state.producers_waiting > 0 {
+            self.left.notify_all();
+        }
+        true
+    }
+
+    /// Waits until there is an item, a nudge, or the end, at most `timeout`.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) {
+        self.wait_unless(timeout, |state| !state.items.is_empty());
+    }
+
+    /// Waits for a nudge or the end, whatever is inside.
+    pub(crate) fn wait_for_nudge(&self) {
+        self.wait_unless(None, |_| false);
+    }
+
+    fn wait_unless(&self, timeout: Option<Duration>, ready: impl FnOnce(&State<T>) -> bool) {
+        let mut state = self.state();
+        if !ready(&state) && !state.nudged && !state.closed {
+            state.consumer_sleeps = true;
+            state = match timeout {
+                Some(timeout) => {
+                    let waited = self.arrived.wait_timeout(state, timeout);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+            state.consumer_sleeps = false;
+        }
+        state.nudged = false;
+    }
+
+    /// Wakes the consumer, or makes its next wait return at once.
+    pub(crate) fn nudge(&self) {
+        let mut state = self.state();
+        state.nudged = true;
+        self.wake(state);
+    }
+
+    /// Turns away all further items; those inside can still be taken.
+    pub(crate) fn close(&self) {
+        self.state().closed = true;
+        self.arrived.notify_all();
+        self.left.notify_all();
+    }
+
+    /// Whether it is closed and empty.
+    pub(crate) fn is_finished(&self) -> bool {
+        let state = self.state();
+        state.closed && state.items.is_empty()
+    }
+
+    pub(crate) fn stats(&self) -> QueueStats {
+        let state = self.state();
+        let length = state.items.len() as u64;
+        let stats = QueueStats { length, ..state.stats };
+        debug_assert_eq!(stats.pushed, stats.popped + stats.length, "nothing is lost on the way");
+        stats
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    fn queue(count: usize, bytes: usize) -> Queue<u32> {
+        Queue::new(count, bytes, Arc::new(SystemClock::default()))
+    }
+
+    fn drain(queue: &Queue<u32>) -> Vec<u32> {
+        let mut taken = Taken::default();
+        queue.take(&mut taken);
+        std::iter::from_fn(|| taken.pop()).collect()
+    }
+
+    #[test]
+    fn keeps_order_and_counts() {
+        let queue = queue(10, 100);
+        for item in 0..3 {
+            queue.push(item, 1, Duration::ZERO).unwrap();
+        }
+        assert_eq!(drain(&queue), [0, 1, 2]);
+        queue.push(3, 1, Duration::ZERO).unwrap();
+        let stats = queue.stats();
+        assert_eq!((stats.pushed, stats.popped, stats.length, stats.high_water), (4, 3, 1, 3));
+    }
+
+    #[test]
+    fn is_bounded_by_count_and_by_bytes() {
+        let by_count = queue(2, 100);
+        let by_bytes = queue(10, 100);
+        by_bytes.push(0, 1000, Duration::ZERO).expect("a large item enters an empty queue");
+        for item in 0..2 {
+            by_count.push(item, 1, Duration::ZERO).unwrap();
+        }
+        for queue in [by_count, by_bytes] {
+            assert_eq!(queue.push(9, 1, Duration::ZERO), Err(Refused::Full));
+            assert_eq!(queue.push(9, 1, Duration::from_millis(5)), Err(Refused::Full));
+            assert_eq!(queue.stats().rejected, 2);
+            drain(&queue);
+            queue.push(9, 1, Duration::ZERO).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_waiting_producer_gets_the_room() {
+        let queue = queue(1, 100);
+        queue.push(1, 1, Duration::ZERO).unwrap();
+        std::thread::scope(|scope| {
+            let producer = scope.spawn(|| queue.push(2, 1, Duration::from_secs(60)));
+            while queue.state().producers_waiting == 0 {
+                std::thread::yield_now();
+            }
+            assert_eq!(drain(&queue), [1]);
+            producer.join().unwrap().unwrap();
+        });
+        assert_eq!(drain(&queue), [2]);
+    }
+
+    #[test]
+    fn closing_wakes_everybody_and_keeps_what_is_inside() {
+        let queue = queue(1, 100);
+        queue.push(1, 1, Duration::ZERO).unwrap();
+        std::thread::scope(|scope| {
+            let producer = scope.spawn(|| queue.push(2, 1, Duration::from_secs(60)));
+            while queue.state().producers_waiting == 0 {
+                std::thread::yield_now();
+            }
+            queue.close();
+            assert_eq!(producer.join().unwrap(), Err(Refused::Closed));
+        });
+        queue.wait(None);
+        assert!(!queue.is_finished());
+        assert_eq!(drain(&queue), [1]);
+        assert!(queue.is_finished());
+    }
+
+    #[test]
+    fn a_nudge_is_not_lost() {
+        let queue = queue(1, 1);
+        queue.nudge();
+        queue.wait(None);
+    }
+}

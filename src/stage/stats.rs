@@ -1,0 +1,189 @@
+//! Owns the figures of queues, stages and the disk: counters that one thread writes and all may read.
+//!
+//! Promises: counting takes no lock. A snapshot of a queue is consistent: pushed = popped + length. Figures are totals
+//! since the log was opened; utilisation, saturation and errors per stage follow from two snapshots (USE, B. Gregg).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::position::Position;
+
+/// What a log has done since it was opened, from [`Log::stats`](crate::Log::stats).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// All events below this position were written.
+    pub written: Position,
+    /// All events below this position are durable.
+    pub durable: Position,
+    /// All events below this position are checked, indexed, and visible to readers.
+    pub visible: Position,
+    /// The queue from clients to the writer; an item is an append.
+    pub appends: QueueStats,
+    /// The queue from the writer to the chaser; an item is a group.
+    pub groups: QueueStats,
+    /// The writer thread.
+    pub writer: StageStats,
+    /// The chaser thread.
+    pub chaser: StageStats,
+    /// The keeper thread.
+    pub keeper: StageStats,
+    /// The disk, as the writer uses it.
+    pub disk: DiskStats,
+}
+
+/// The figures of one queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueStats {
+    /// Items that entered.
+    pub pushed: u64,
+    /// Items that left.
+    pub popped: u64,
+    /// Items in it.
+    pub length: u64,
+    /// The most items that were in it at once.
+    pub high_water: u64,
+    /// Items that were turned away because it was full.
+    pub rejected: u64,
+    /// Sum of the times that items spent in it.
+    pub wait_total: Duration,
+    /// The longest time that an item spent in it.
+    pub wait_max: Duration,
+}
+
+/// The figures of one thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StageStats {
+    /// Time spent in steps that did something, including the calls of the operating system within them.
+    pub busy: Duration,
+    /// Time spent waiting for something to do.
+    pub idle: Duration,
+    /// Items finished: appends for the writer, groups for the chaser, duties for the keeper.
+    pub items: u64,
+    /// Steps that failed.
+    pub errors: u64,
+}
+
+impl StageStats {
+    /// Busy time as a part of all time, 0.0 to 1.0.
+    #[must_use]
+    pub fn utilisation(&self) -> f64 {
+        let all = self.busy + self.idle;
+        if all.is_zero() { 0.0 } else { self.busy.as_secs_f64() / all.as_secs_f64() }
+    }
+}
+
+/// The figures of the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DiskStats {
+    /// Groups written, each with one write.
+    pub groups: u64,
+    /// Events in them.
+    pub events: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Syncs by the writer.
+    pub flushes: u64,
+    /// Flushes because no append was left to handle.
+    pub flushes_idle: u64,
+    /// Flushes because the oldest unflushed append had waited for the longest delay.
+    pub flushes_deadline: u64,
+    /// Flushes because a chunk was full or had no room ready.
+    pub flushes_size: u64,
+    /// Time spent in writes.
+    pub write_time: Duration,
+    /// Time spent in syncs.
+    pub sync_time: Duration,
+    /// The longest sync.
+    pub sync_max: Duration,
+    /// How often the writer had to wait until zeros lay ready, or a chunk.
+    pub waits_for_chunk: u64,
+}
+
+/// A counter that one thread raises and all may read.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, count: u64) {
+        // One writer: a plain load and store cost less than an atomic addition and lose nothing.
+        self.0.store(self.get().wrapping_add(count), Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_time(&self, time: Duration) {
+        self.add(nanos(time));
+    }
+
+    pub(crate) fn raise_to_time(&self, time: Duration) {
+        self.0.store(self.get().max(nanos(time)), Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn time(&self) -> Duration {
+        Duration::from_nanos(self.get())
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The counters of one thread.
+#[derive(Debug, Default)]
+pub(crate) struct StageMeter {
+    pub(crate) busy: Counter,
+    pub(crate) idle: Counter,
+    pub(crate) items: Counter,
+    pub(crate) errors: Counter,
+}
+
+impl StageMeter {
+    pub(crate) fn snapshot(&self) -> StageStats {
+        StageStats {
+            busy: self.busy.time(),
+            idle: self.idle.time(),
+            items: self.items.get(),
+            errors: self.errors.get(),
+        }
+    }
+}
+
+/// The writer's counters of the disk.
+#[derive(Debug, Default)]
+pub(crate) struct DiskMeter {
+    pub(crate) groups: Counter,
+    pub(crate) events: Counter,
+    pub(crate) bytes: Counter,
+    pub(crate) flushes_idle: Counter,
+    pub(crate) flushes_deadline: Counter,
+    pub(crate) flushes_size: Counter,
+    pub(crate) write_time: Counter,
+    pub(crate) sync_time: Counter,
+    pub(crate) sync_max: Counter,
+}
+
+impl DiskMeter {
+    pub(crate) fn snapshot(&self, waits_for_chunk: u64) -> DiskStats {
+        let reasons = [&self.flushes_idle, &self.flushes_deadline, &self.flushes_size];
+        let [flushes_idle, flushes_deadline, flushes_size] = reasons.map(Counter::get);
+        DiskStats {
+            groups: self.groups.get(),
+            events: self.events.get(),
+            bytes: self.bytes.get(),
+            flushes: flushes_idle + flushes_deadline + flushes_size,
+            flushes_idle,
+            flushes_deadline,
+            flushes_size,
+            write_time: self.write_time.time(),
+            sync_time: self.sync_time.time(),
+            sync_max: self.sync_max.time(),
+            waits_for_chunk,
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! Owns the writer's step: gather what waits into one group, decide versions, frame, write once, flush, publish.
+//!
+//! Promises: an append is in the log whole or not at all; what is published as durable was synced (R2); the first failure
+//! is final (R1). On its path it formats nothing, logs nothing, allocates nothing per event, and makes no call of the
+//! operating system but one write per group and one sync per flush, besides hand-overs. Assumes that it alone writes.
+
+mod group;
+mod heads;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::chunk::ChunkFile;
+use crate::chunk::scan::Cursor;
+use crate::chunk::supply::{DurablePlace, Need, Supply};
+use crate::clock::Clock;
+use crate::error::{AppendError, Error, Result};
+use crate::event::{Appended, Expected};
+use crate::format::checksum::{ChunkSalt, LogSalt};
+use crate::format::event::Layout;
+use crate::format::header::ChunkHeader;
+use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE};
+use crate::index::segments::Segments;
+use crate::options::{Durability, Options};
+use crate::position::StreamVersion;
+use crate::stage::ack::Promise;
+use crate::stage::flushable::{Flushable, Raised};
+use crate::stage::pending::{Answer, GroupPlace, PendingGroup};
+use crate::stage::queue::{Queue, Taken};
+use crate::stage::stats::{Counter, DiskMeter, StageMeter};
+use crate::stage::{Failure, Step};
+use crate::watermark::Watermarks;
+use group::Group;
+use heads::Heads;
+
+/// Unflushed groups beyond this are flushed in any case, so that the chaser's queue never fills with what it may not touch.
+const UNFLUSHED_MAX: u32 = 64;
+
+/// An append as a client hands it over: encoded, its limits checked.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) encoded: Vec<u8>,
+    pub(crate) expected: Expected,
+    pub(crate) promise: Promise,
+    pub(crate) raised: Raised,
+}
+
+/// What the writer shares with the rest of the log.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) appends: Arc<Queue<Submission>>,
+    pub(crate) groups: Arc<Queue<PendingGroup>>,
+    pub(crate) flushable: Flushable,
+    pub(crate) supply: Arc<Supply>,
+    pub(crate) segments: Arc<Segments>,
+    pub(crate) marks: Arc<Watermarks>,
+    pub(crate) failure: Arc<Failure>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) meter: Arc<StageMeter>,
+    pub(crate) disk: Arc<DiskMeter>,
+}
+
+/// The writer.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    shared: Shared,
+    options: Options,
+    salt: LogSalt,
+    /// The chunk being written: its file, its salt, and its header as long as that is not written.
+    file: Arc<ChunkFile>,
+    chunk_salt: ChunkSalt,
+    unwritten_header: Option<ChunkHeader>,
+    log: uuid::Uuid,
+    cursor: Cursor,
+    /// How far the log is synced, which is what groups state as durable.
+    synced: crate::position::Position,
+    heads: Heads,
+    waiting: Taken<Submission>,
+    group: Group,
+    /// When the oldest append that is not flushed was gathered.
+    oldest: Option<Duration>,
+    unflushed_groups: u32,
+    /// Answers handed over since the last flush.
+    answers: usize,
+    /// The prepared mark at which the keeper was last asked to go on.
+    asked_at: u64,
+}
+
+/// Why gathering stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gathered {
+    /// Nothing waits.
+    All,
+    /// The group has its size, or the next append does not fit behind it.
+    Full,
+    /// The next append does not fit where the group would begin.
+    NoRoom(Need),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flush {
+    Idle,
+    Deadline,
+    Size,
+}
+
+impl Writer {
+    /// A writer that goes on at `cursor` of the active chunk, whose header is `header`.
+    pub(crate) fn new(
+        shared: Shared,
+        options: Options,
+        header: &ChunkHeader,
+        file: Arc<ChunkFile>,
+        cursor: Cursor,
+    ) -> Self {
+        let salt = LogSalt::new(header.log);
+        file.advance_written(cursor.offset);
+        Self {
+            shared,
+            options,
+            salt,
+            file,
+            chunk_salt: salt.chunk(header.number),
+            unwritten_header: None,
+            log: header.log,
+            cursor,
+            synced: cursor.position,
+            heads: Heads::default(),
+            waiting: Taken::default(),
+            group: Group::default(),
+            oldest: None,
+            unflushed_groups: 0,
+            answers: 0,
+            asked_at: 0,
+        }
+    }
+
+    /// Does the next piece of work.
+    pub(crate) fn step(&mut self) -> Step {
+        if let Some(error) = self.shared.failure.get().cloned() {
+            return self.refuse_all(&AppendError::Failed(error));
+        }
+        match self.gather().and_then(|gathered| self.proceed(gathered)) {
+            Ok(step) => step,
+            Err(error) => {
+                self.shared.meter.errors.add(1);
+                self.fail(&error);
+                Step::Worked
+            }
+        }
+    }
+
+    /// Answers that were handed to the chaser and became due since the last call.
+    pub(crate) fn take_due(&mut self) -> usize {
+        if self.oldest.is_some() { 0 } else { std::mem::take(&mut self.answers) }
+    }
+
+    /// Makes everything durable, also what a weaker mode has left to the operating system.
+    pub(crate) fn finish(&mut self) {
+        if self.shared.failure.get().is_none()
+            && let Err(error) = self.sync()
+        {
+            self.fail(&error);
+        }
+    }
+
+    fn gather(&mut self) -> Result<Gathered> {
+        loop {
+            while let Some(next) = self.waiting.front() {
+                let length = next.encoded.len() as u64;
+                if self.group.events > 0
+                    && self.group.length() as u64 + length > self.options.group_size as u64
+                {
+                    return Ok(Gathered::Full);
+                }
+                if let Some(need) = self.lacking(length) {
+                    let full = self.group.events > 0;
+                    return Ok(if full { Gathered::Full } else { Gathered::NoRoom(need) });
+                }
+                if let Some(submission) = self.waiting.pop() {
+                    self.handle(submission)?;
+                }
+            }
+            if self.shared.flushable.is_zero() || !self.shared.appends.take(&mut self.waiting) {
+                return Ok(Gathered::All);
+            }
+        }
+    }
+
+    /// What must be made ready before `length` more bytes can be written behind the group.
+    fn lacking(&self, length: u64) -> Option<Need> {
+        let end = self.cursor.offset + self.group_length() + length;
+        if end > self.file.capacity {
+            Some(Need::Next(CHUNK_HEADER_SIZE + GROUP_HEADER_SIZE + length))
+        } else {
+            (end > self.file.prepared()).then_some(Need::Active(end))
+        }
+    }
+
+    fn group_length(&self) -> u64 {
+        if self.group.events == 0 { GROUP_HEADER_SIZE } else { self.group.length() as u64 }
+    }
+
+    /// Decides an append: its events join the group, or its rejection does.
+    fn handle(&mut self, submission: Submission) -> Result<()> {
+        let Submission { encoded, expected, promise, raised } = submission;
+        self.begin();
+        let layout = Layout::of(&encoded).expect("a submission is encoded by this crate");
+        let range = layout.parts.stream.start as usize..layout.parts.stream.end as usize;
+        let stream = std::str::from_utf8(&encoded[range]).expect("encoded from a str");
+        let segments = &self.shared.segments;
+        let next = self.heads.next(stream, |stream| segments.head(stream))?;
+        let head = next.get().checked_sub(1).map(StreamVersion::new);
+        let outcome = if expected.admits(head) {
+            let first = self.cursor.position.plus(self.group.events.into());
+            let events = self.group.add(&encoded, self.chunk_salt, first, next);
+            let behind = StreamVersion::new(next.get() + u64::from(events));
+            self.heads.set(stream, behind);
+            Ok(Appended {
+                first_position: first,
+                last_position: first.plus(u64::from(events) - 1),
+                version: StreamVersion::new(behind.get() - 1),
+                time: self.group.time,
+            })
+        } else {
+            Err(AppendError::WrongVersion { stream: stream.to_owned(), expected, actual: head })
+        };
+        self.group.answers.push(Answer { promise, outcome });
+        self.shared.meter.items.add(1);
+        drop(raised);
+        Ok(())
+    }
+
+    /// Begins a group, unless one is begun.
+    fn begin(&mut self) {
+        if !self.group.is_empty() {
+            return;
+        }
+        // Record times never run backwards (F65).
+        let time = self.shared.clock.wall().max(self.cursor.time);
+        let header = &self.unwritten_header;
+        self.group.begin(time, |buffer| {
+            if let Some(header) = header {
+                header.encode(buffer);
+            }
+        });
+        self.oldest.get_or_insert_with(|| self.shared.clock.monotonic());
+    }
+
+    /// Writes and flushes as far as the gathered group and the flush policy say.
+    fn proceed(&mut self, gathered: Gathered) -> Result<Step> {
+        let worked = !self.group.is_empty();
+        if worked {
+            if let Some(deadline) = self.wait_for_more(gathered) {
+                return Ok(Step::Until(deadline));
+            }
+            self.write()?;
+        }
+        if let Some(reason) = self.flush_reason(gathered) {
+            self.flush(reason)?;
+            return Ok(Step::Worked);
+        }
+        match gathered {
+            Gathered::NoRoom(need) => self.make_room(need),
+            _ if worked || gathered == Gathered::Full => Ok(Step::Worked),
+            _ => Ok(self.deadline().map_or(Step::Idle, Step::Until)),
+        }
+    }
+
+    /// When all that has arrived is gathered and more is about to arrive: the moment until which the group waits for it.
+    fn wait_for_more(&self, gathered: Gathered) -> Option<Duration> {
+        if gathered != Gathered::All || self.shared.flushable.is_zero() {
+            return None;
+        }
+        self.deadline().filter(|deadline| self.shared.clock.monotonic() < *deadline)
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        self.oldest.map(|oldest| oldest + self.options.max_delay)
+    }
+
+    /// The flush policy: flush when no append is left to handle, or the oldest has waited for the longest delay.
+    fn flush_reason(&self, gathered: Gathered) -> Option<Flush> {
+        let deadline = self.deadline()?;
+        if self.shared.flushable.is_zero() {
+            Some(Flush::Idle)
+        } else if self.shared.clock.monotonic() >= deadline {
+            Some(Flush::Deadline)
+        } else {
+            let stuck = matches!(gathered, Gathered::NoRoom(_));
+            (stuck || self.unflushed_groups >= UNFLUSHED_MAX).then_some(Flush::Size)
+        }
+    }
+
+    /// Writes the group, if it holds events, and hands it to the chaser.
+    fn write(&mut self) -> Result<()> {
+        let events = self.group.events;
+        let bytes = if events > 0 { Some(self.write_group()?) } else { None };
+        let answers = Vec::with_capacity(self.group.answers.len());
+        let answers = std::mem::replace(&mut self.group.answers, answers);
+        self.answers += answers.len();
+        self.unflushed_groups += 1;
+        let pending = PendingGroup { bytes, rests_on: self.cursor.position, answers };
+        // The queue holds more groups than stay unflushed, so the chaser makes room whatever happens.
+        let pushed = self.shared.groups.push_quietly(pending, 0, Duration::MAX);
+        pushed.map_err(|_| Error::new(crate::error::ErrorKind::Stopped, "the chaser has stopped"))
+    }
+
+    fn write_group(&mut self) -> Result<GroupPlace> {
+        let length = self.group.length() as u64;
+        let Cursor { offset, chain, position, .. } = self.cursor;
+        let durable = self.synced;
+        let time = self.group.time;
+        let events = self.group.events;
+        let (bytes, at, chain) =
+            self.group.close(self.chunk_salt, (offset, chain), (position, durable));
+        let start = self.shared.clock.monotonic();
+        let written = self.file.write(bytes, at);
+        let length_written = bytes.len() as u64;
+        written.map_err(|error| self.failed("write", error))?;
+        let took = self.shared.clock.monotonic().saturating_sub(start);
+        let meter = &self.shared.disk;
+        meter.write_time.add_time(took);
+        meter.groups.add(1);
+        meter.events.add(events.into());
+        meter.bytes.add(length_written);
+        self.group.events = 0;
+        self.cursor =
+            Cursor { offset: offset + length, chain, position: position.plus(events.into()), time };
+        self.file.advance_written(self.cursor.offset);
+        self.shared.marks.advance_written(self.cursor.position);
+        self.ask_for_more();
+        let begins = self.unwritten_header.take().map(|header| (header, Arc::clone(&self.file)));
+        Ok(GroupPlace { begins, offset, length })
+    }
+
+    /// Wakes the keeper when half of the room ahead is used, once per piece that it prepares.
+    fn ask_for_more(&mut self) {
+        let prepared = self.file.prepared();
+        let left = prepared.saturating_sub(self.cursor.offset);
+        if left < self.options.prepare_ahead / 2 && self.asked_at != prepared {
+            self.asked_at = prepared;
+            self.shared.supply.kick();
+        }
+    }
+
+    fn flush(&mut self, reason: Flush) -> Result<()> {
+        if self.options.durability == Durability::Sync {
+            self.sync()?;
+        }
+        let meter = &self.shared.disk;
+        let counter: &Counter = match reason {
+            Flush::Idle => &meter.flushes_idle,
+            Flush::Deadline => &meter.flushes_deadline,
+            Flush::Size => &meter.flushes_size,
+        };
+        counter.add(1);
+        // A chunk that has no group yet has no header either, and nothing of it may be read.
+        if self.unwritten_header.is_none() {
+            self.file.settle(self.cursor.offset);
+        }
+        self.shared.marks.advance_durable(self.cursor.position);
+        self.oldest = None;
+        self.unflushed_groups = 0;
+        if self.shared.marks.visible() == self.cursor.position {
+            self.heads.trim();
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        if self.synced == self.cursor.position {
+            return Ok(());
+        }
+        let start = self.shared.clock.monotonic();
+        self.file.sync().map_err(|error| self.failed("sync", error))?;
+        let took = self.shared.clock.monotonic().saturating_sub(start);
+        self.shared.disk.sync_time.add_time(took);
+        self.shared.disk.sync_max.raise_to_time(took);
+        self.synced = self.cursor.position;
+        let (position, end) = (self.synced, self.cursor.end());
+        self.shared.supply.note_durable(DurablePlace { position, chunk: self.file.number, end });
+        Ok(())
+    }
+
+    /// Rolls to the next chunk, or waits for room, or answers that there is none.
+    fn make_room(&mut self, need: Need) -> Result<Step> {
+        if let Need::Next(room) = need {
+            // The next chunk's header will state that this one is durable as a whole.
+            self.sync()?;
+            if let Some(next) = self.shared.supply.take_next(room) {
+                self.roll(next);
+                return Ok(Step::Worked);
+            }
+        }
+        if self.shared.supply.need(need) {
+            return Ok(self.refuse_all(&AppendError::Full));
+        }
+        Ok(Step::Blocked)
+    }
+
+    fn roll(&mut self, next: Arc<ChunkFile>) {
+        self.unwritten_header = Some(ChunkHeader {
+            log: self.log,
+            number: next.number,
+            first_position: self.cursor.position,
+            capacity: next.capacity,
+            previous: self.cursor.end(),
+            created: self.shared.clock.wall().max(self.cursor.time),
+        });
+        self.chunk_salt = self.salt.chunk(next.number);
+        self.cursor.offset = CHUNK_HEADER_SIZE;
+        self.file = next;
+    }
+
+    fn refuse_all(&mut self, error: &AppendError) -> Step {
+        let mut worked = false;
+        loop {
+            while let Some(submission) = self.waiting.pop() {
+                submission.promise.answer(Err(error.clone()));
+                worked = true;
+            }
+            if !self.shared.appends.take(&mut self.waiting) {
+                return if worked { Step::Worked } else { Step::Idle };
+            }
+        }
+    }
+
+    fn failed(&self, doing: &str, error: std::io::Error) -> Error {
+        Error::from_io(&format!("{doing} {}", crate::chunk::file_name(self.file.number)), error)
+    }
+
+    fn fail(&mut self, error: &Error) {
+        self.shared.failure.record(error.clone());
+        for answer in self.group.answers.drain(..) {
+            answer.promise.answer(Err(AppendError::Failed(error.clone())));
+        }
+        self.oldest = None;
+        self.refuse_all(&AppendError::Failed(error.clone()));
+        self.shared.groups.nudge();
+    }
+}

@@ -1,8 +1,9 @@
-//! Owns the chaser's step: follow what has become durable, check it in the mapped chunk, index it, make it visible, and
-//! release the answers.
+//! Owns the chaser's step: follow what has become durable, check it in the mapped chunk, index it,
+//! make it visible, and release the answers.
 //!
-//! Promises: an answer goes out only after its events were read back, checked and indexed; answers go out in the order of
-//! the log; readers see at most what is durable (R3). Bytes that read back wrong fail the log. Never writes files.
+//! Promises: an answer goes out only after its events were read back, checked and indexed; answers
+//! go out in the order of the log; readers see at most what is durable (R3). Bytes that read back
+//! wrong fail the log. Never writes files.
 
 use std::sync::Arc;
 
@@ -53,7 +54,8 @@ impl Chaser {
             if self.taken.is_empty() && !self.shared.groups.take(&mut self.taken) {
                 return step;
             }
-            // Asked before the mark is read: a group that was durable when the log failed is still answered.
+            // Asked before the mark is read: a group that was durable when the log failed is still
+            // answered.
             let failure = self.shared.failure.get().cloned();
             let durable = self.shared.marks.durable();
             let due = self.taken.front().is_some_and(|group| group.rests_on <= durable);
@@ -120,9 +122,9 @@ impl Chaser {
         let group = scan::check_group(&bytes, chunk.salt, &self.cursor)
             .map_err(|bad| bad.damage(number, place.offset))?;
         let body = scan::body_of(&bytes, &group.header).unwrap_or(&[]);
-        let ChunkIndex::Memory(index) = &self.segment.index else {
-            return Err(Error::new(ErrorKind::Bug, "the active chunk is sealed"));
-        };
+        let index = self.segment.index.memory();
+        let index =
+            index.ok_or_else(|| Error::new(ErrorKind::Bug, "the active chunk is sealed"))?;
         let mut index = index.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut insert = |event: ScannedEvent<'_>| index_event(&mut index, &event);
         scan::visit_events(body, chunk.salt, &self.cursor, &group.header, &mut insert).map_err(

@@ -1,7 +1,9 @@
-//! Owns a chunk as a file: its name, its bytes through the map, and the zeros that lie ready ahead of the writer.
+//! Owns a chunk as a file: its name, its bytes through the map, and the zeros that lie ready ahead
+//! of the writer.
 //!
-//! Promises: bytes below the settled mark never change, every write lies at or beyond it, and the file never shrinks (R8).
-//! What is settled was synced before. Assumes one writer and one preparing thread per file. Knows nothing of indexes.
+//! Promises: bytes below the settled mark never change, every write lies at or beyond it, and the
+//! file never shrinks (R8). What is settled was synced before. Assumes one writer and one preparing
+//! thread per file. Knows nothing of indexes.
 
 pub(crate) mod directory;
 pub(crate) mod recover;
@@ -33,14 +35,16 @@ pub(crate) struct ChunkFile {
     pub(crate) capacity: u64,
     file: Arc<dyn DiskFile>,
     map: Map,
-    /// Zeros up to here are written and synced, so that overwriting them changes no metadata of the file system.
+    /// Zeros up to here are written and synced, so that overwriting them changes no metadata of the
+    /// file system.
     prepared: AtomicU64,
     /// How far the writer has come.
     written: AtomicU64,
 }
 
 impl ChunkFile {
-    /// Makes the file of a chunk that does not exist, as a hole of full size. The directory is not synced.
+    /// Makes the file of a chunk that does not exist, as a hole of full size. The directory is not
+    /// synced.
     pub(crate) fn create(disk: &dyn Disk, number: ChunkNumber, capacity: u64) -> io::Result<Self> {
         let file = disk.create(&file_name(number))?;
         Self::adopt(file, number, capacity, 0)
@@ -86,8 +90,8 @@ impl ChunkFile {
         self.written.fetch_max(to, Ordering::AcqRel);
     }
 
-    /// Writes, syncs and maps in zeros from the prepared mark to `through`, at most `step` bytes of them. Returns
-    /// whether there was anything to do.
+    /// Writes, syncs and maps in zeros from the prepared mark to `through`, at most `step` bytes of
+    /// them. Returns whether there was anything to do.
     pub(crate) fn prepare(&self, through: u64, step: u64) -> io::Result<bool> {
         let start = self.prepared();
         let end = through.min(self.capacity).min(start + step);
@@ -159,14 +163,6 @@ impl Chunk {
 
     pub(crate) fn number(&self) -> ChunkNumber {
         self.header.number
-    }
-
-    /// The file of a chunk that is not sealed.
-    pub(crate) fn file(&self) -> Option<&Arc<ChunkFile>> {
-        match &self.body {
-            Body::Unsealed(file) => Some(file),
-            Body::Sealed { .. } => None,
-        }
     }
 
     /// The footer of a sealed chunk.

@@ -1,7 +1,7 @@
 //! Owns time and fresh ids: the only place that asks the operating system for either.
 //!
-//! Promises: monotonic time for durations, wall time for records. Wall time may jump; the writer clamps it, so record
-//! times never run backwards (F65). Nothing is ever ordered by a clock.
+//! Promises: monotonic time for durations, wall time for records. Wall time may jump; the writer
+//! clamps it, so record times never run backwards (F65). Nothing is ever ordered by a clock.
 
 use std::fmt;
 #[cfg(any(test, feature = "sim"))]

@@ -1,8 +1,10 @@
-//! Owns the only door to the operating system: a directory of files, as two traits of a few verbs each.
+//! Owns the only door to the operating system: a directory of files, as two traits of a few verbs
+//! each.
 //!
-//! Promises the layers above: short and interrupted reads and writes are finished or reported, never half-told; what
-//! is synced is durable. Assumes of the disk below: `sync` means durable, a write changes no byte outside its range,
-//! and any subset of unsynced 512-byte sectors may be lost in a crash. Never retries a failed sync (R1).
+//! Promises the layers above: short and interrupted reads and writes are finished or reported,
+//! never half-told; what is synced is durable. Assumes of the disk below: `sync` means durable, a
+//! write changes no byte outside its range, and any subset of unsynced 512-byte sectors may be lost
+//! in a crash. Never retries a failed sync (R1).
 
 pub(crate) mod map;
 pub(crate) mod os;
@@ -20,8 +22,8 @@ pub use os::OsDisk;
 
 /// One directory that holds one log. Names are plain file names.
 pub trait Disk: fmt::Debug + Send + Sync + 'static {
-    /// Makes a new, empty file for reading and writing; fails with `AlreadyExists` where there is one. The entry is
-    /// durable only after [`Disk::sync_directory`].
+    /// Makes a new, empty file for reading and writing; fails with `AlreadyExists` where there is
+    /// one. The entry is durable only after [`Disk::sync_directory`].
     ///
     /// # Errors
     /// Whatever the operating system reports.
@@ -45,8 +47,8 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Whatever the operating system reports. After that it is unknown which entries are durable.
     fn sync_directory(&self) -> io::Result<()>;
 
-    /// Takes the exclusive lock of the directory, or tells who has it. Never waits. The lock ends with the returned
-    /// guard and with the process.
+    /// Takes the exclusive lock of the directory, or tells who has it. Never waits. The lock ends
+    /// with the returned guard and with the process.
     ///
     /// # Errors
     /// [`LockError::Held`] when another handle has it.
@@ -103,27 +105,31 @@ pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
     /// Whatever the operating system reports.
     fn grow(&self, size: u64) -> io::Result<()>;
 
-    /// Makes all bytes written before this call durable, and the size as far as they need it (`fdatasync`).
+    /// Makes all bytes written before this call durable, and the size as far as they need it
+    /// (`fdatasync`).
     ///
     /// # Errors
-    /// After an error nothing is known about the bytes written since the last success; a second call proves nothing.
+    /// After an error nothing is known about the bytes written since the last success; a second
+    /// call proves nothing.
     fn sync_data(&self) -> io::Result<()>;
 
-    /// The first offset at or behind `offset` that may hold something other than zeros; `None` when only zeros
-    /// follow. A hint for speed: the answer `Some(offset)` is always right for an offset within the file.
+    /// The first offset at or behind `offset` that may hold something other than zeros; `None` when
+    /// only zeros follow. A hint for speed: the answer `Some(offset)` is always right for an offset
+    /// within the file.
     ///
     /// # Errors
     /// Whatever the operating system reports.
     fn next_data(&self, offset: u64) -> io::Result<Option<u64>>;
 
-    /// The first offset at or behind `offset` that lies in a hole of the file, or its size when none follows.
-    /// A system without such knowledge answers `offset`.
+    /// The first offset at or behind `offset` that lies in a hole of the file, or its size when
+    /// none follows. A system without such knowledge answers `offset`.
     ///
     /// # Errors
     /// Whatever the operating system reports.
     fn next_hole(&self, offset: u64) -> io::Result<u64>;
 
-    /// Maps the first `length` bytes for reading. The file is at least that long, and never shrinks.
+    /// Maps the first `length` bytes for reading. The file is at least that long, and never
+    /// shrinks.
     ///
     /// # Errors
     /// Whatever the operating system reports.

@@ -1,8 +1,8 @@
-//! Owns what can go wrong: one opaque [`Error`] for what a caller can only report, and an enum per operation for what
-//! a caller can act on.
+//! Owns what can go wrong: one opaque [`Error`] for what a caller can only report, and an enum per
+//! operation for what a caller can act on.
 //!
-//! Promises: every message says what happened and where; enums are small and non-exhaustive. One error can answer many
-//! waiters, so all of them clone cheaply. Never logs, never panics.
+//! Promises: every message says what happened and where; enums are small and non-exhaustive. One
+//! error can answer many waiters, so all of them clone cheaply. Never logs, never panics.
 
 use std::io;
 use std::sync::Arc;
@@ -12,10 +12,11 @@ use crate::position::{ChunkNumber, Position, StreamVersion};
 /// A result whose error is the opaque [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What a caller can only report: a failed call of the operating system, damaged bytes, a closed log.
+/// What a caller can only report: a failed call of the operating system, damaged bytes, a closed
+/// log.
 ///
-/// It is opaque because fine-grained causes do not compose; [`Error::kind`] tells the class, the message the place.
-/// Clones share one cause.
+/// It is opaque because fine-grained causes do not compose; [`Error::kind`] tells the class, the
+/// message the place. Clones share one cause.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}", .0.message)]
 pub struct Error(#[source] Arc<Cause>);
@@ -78,7 +79,8 @@ impl From<Damage> for Error {
     }
 }
 
-/// A place where bytes on disk are not what was written: printed the same by the library and the command line.
+/// A place where bytes on disk are not what was written: printed the same by the library and the
+/// command line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("chunk {chunk}, offset {offset}: {what}: expected {expected}, found {found}")]
 #[non_exhaustive]
@@ -177,7 +179,8 @@ impl From<Damage> for OpenError {
     }
 }
 
-/// Why an append was not stored. Every variant but [`AppendError::Failed`] means: nothing of it is in the log.
+/// Why an append was not stored. Every variant but [`AppendError::Failed`] means: nothing of it is
+/// in the log.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {

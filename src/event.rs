@@ -1,8 +1,8 @@
-//! Owns events: what a caller hands in ([`NewEvent`]), what it expects of a stream ([`Expected`]), what it gets back
-//! ([`RecordedEvent`], [`Appended`]).
+//! Owns events: what a caller hands in ([`NewEvent`]), what it expects of a stream ([`Expected`]),
+//! what it gets back ([`RecordedEvent`], [`Appended`]).
 //!
-//! Promises: a recorded event is immutable, and its parts are slices of what was read, without a copy. Limits are
-//! checked by the encoder, not here. Never touches files.
+//! Promises: a recorded event is immutable, and its parts are slices of what was read, without a
+//! copy. Limits are checked by the encoder, not here. Never touches files.
 
 use std::fmt;
 use std::ops::Range;
@@ -153,7 +153,8 @@ pub struct Appended {
     pub time: Timestamp,
 }
 
-/// An event as it stands in the log. Its parts are slices of the log's own bytes; a clone copies none of them.
+/// An event as it stands in the log. Its parts are slices of the log's own bytes; a clone copies
+/// none of them.
 #[derive(Clone)]
 pub struct RecordedEvent {
     pub(crate) position: Position,
@@ -284,7 +285,8 @@ pub(crate) fn tags(mut stored: &[u8]) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The category of a stream: the part of its name before the first `-`, or all of it where there is none.
+/// The category of a stream: the part of its name before the first `-`, or all of it where there is
+/// none.
 ///
 /// ```
 /// assert_eq!(paperchase::category("cart-7"), "cart");

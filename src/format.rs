@@ -1,7 +1,9 @@
-//! Owns the bytes of every file: encoders and decoders between values and slices, as drawn in `docs/format.md`.
+//! Owns the bytes of every file: encoders and decoders between values and slices, as drawn in
+//! `docs/format.md`.
 //!
-//! Promises: no length is trusted before its checksum, no decoder reads outside its slice, allocates by a stored length
-//! or panics on any input. Assumes nothing of the bytes. Never does IO.
+//! Promises: no length is trusted before its checksum, no decoder reads outside its slice,
+//! allocates by a stored length or panics on any input. Assumes nothing of the bytes. Never does
+//! IO.
 
 pub(crate) mod checksum;
 pub(crate) mod event;

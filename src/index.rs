@@ -1,8 +1,10 @@
-//! Owns the index of one chunk, whichever form it has: in memory while the chunk grows, in its own file once sealed.
+//! Owns the index of one chunk, whichever form it has: in memory while the chunk grows, in its own
+//! file once sealed.
 //!
-//! Promises: both forms give the same answers. Whoever asks names the first ordinal that it must not see, and nothing
-//! at or beyond that is told. Only postings that are asked for are copied out of memory, and none out of a file. Never
-//! looks at events: whether a posting fits its event is for the reader to check.
+//! Promises: both forms give the same answers. Whoever asks names the first ordinal that it must
+//! not see, and nothing at or beyond that is told. Only postings that are asked for are copied out
+//! of memory, and none out of a file. Never looks at events: whether a posting fits its event is
+//! for the reader to check.
 
 use std::ops::Range;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -77,7 +79,8 @@ impl ChunkIndex {
         }
     }
 
-    /// Where the event with this ordinal lies in the file; `None` where it was removed, or is not in memory yet.
+    /// Where the event with this ordinal lies in the file; `None` where it was removed, or is not
+    /// in memory yet.
     pub(crate) fn offset(&self, ordinal: u32) -> Result<Option<u32>, TableFlaw> {
         match self {
             Self::Memory(index) => Ok(read(index).offset(ordinal)),
@@ -117,7 +120,8 @@ impl ChunkIndex {
         Ok(self.with(key, part)?.unwrap_or_default())
     }
 
-    /// The events of the stream `name` among `versions` that lie in this chunk below the ordinal `limit`.
+    /// The events of the stream `name` among `versions` that lie in this chunk below the ordinal
+    /// `limit`.
     pub(crate) fn stream_postings(
         &self,
         name: &str,
@@ -135,8 +139,8 @@ impl ChunkIndex {
         Ok(self.with(&Key::stream(name), part)?.unwrap_or_default())
     }
 
-    /// Tells `each` all keys of a kind that have an event below the ordinal `limit`, in no order. An index in memory
-    /// takes no events meanwhile.
+    /// Tells `each` all keys of a kind that have an event below the ordinal `limit`, in no order.
+    /// An index in memory takes no events meanwhile.
     pub(crate) fn list(
         &self,
         kind: KeyKind,
@@ -183,7 +187,8 @@ impl ChunkIndex {
     }
 }
 
-/// An index of which one insertion was cut short by a bug still answers within its bounds; the bug stops the log.
+/// An index of which one insertion was cut short by a bug still answers within its bounds; the bug
+/// stops the log.
 fn read(index: &RwLock<MemoryIndex>) -> RwLockReadGuard<'_, MemoryIndex> {
     index.read().unwrap_or_else(PoisonError::into_inner)
 }

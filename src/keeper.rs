@@ -1,7 +1,9 @@
-//! Owns the keeper's step, the control plane: zeros ahead of the writer, the next chunk, sealing, and the hint.
+//! Owns the keeper's step, the control plane: zeros ahead of the writer, the next chunk, sealing,
+//! and the hint.
 //!
-//! Promises: the writer finds room ready in steady state; a full chunk gets its index without holding anybody up; the hint
-//! follows what is durable. A full disk is told and tried again by itself (R11). Never touches a byte that is settled.
+//! Promises: the writer finds room ready in steady state; a full chunk gets its index without
+//! holding anybody up; the hint follows what is durable. A full disk is told and tried again by
+//! itself (R11). Never touches a byte that is settled.
 
 use std::io;
 use std::sync::Arc;
@@ -73,7 +75,8 @@ impl Keeper {
         }
         if let Some(number) = self.shared.supply.next_seal() {
             if self.seal(number).is_err() {
-                // The chunk stays readable as it is, and is sealed when the log is opened the next time.
+                // The chunk stays readable as it is, and is sealed when the log is opened the next
+                // time.
                 self.shared.meter.errors.add(1);
             }
             return self.worked();
@@ -175,7 +178,8 @@ impl Keeper {
     }
 }
 
-/// Writes the sections and the footer of a full chunk whose events are all indexed, and maps it anew.
+/// Writes the sections and the footer of a full chunk whose events are all indexed, and maps it
+/// anew.
 fn seal(disk: &dyn Disk, segments: &Segments, segment: &Segment) -> Result<Segment> {
     let (Body::Unsealed(file), ChunkIndex::Memory(index)) = (&segment.chunk.body, &segment.index)
     else {

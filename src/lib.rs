@@ -1,8 +1,9 @@
-//! Paperchase is an append-only event log store: durable acks, gapless streams, one index, measured stages.
+//! Paperchase is an append-only event log store: durable acks, gapless streams, one index, measured
+//! stages.
 //!
-//! A client's append goes to a *writer* thread that gathers what waits into one group, writes it and syncs; a *chaser*
-//! thread follows what is durable, checks it, indexes it, and only then releases the acks. So an ack means: durable, read
-//! back, checked, indexed, visible.
+//! A client's append goes to a *writer* thread that gathers what waits into one group, writes it
+//! and syncs; a *chaser* thread follows what is durable, checks it, indexes it, and only then
+//! releases the acks. So an ack means: durable, read back, checked, indexed, visible.
 //!
 //! ```
 //! use paperchase::{Expected, Log, NewEvent, Position};
@@ -26,19 +27,23 @@
 //!
 //! # What it promises
 //!
-//! An acked event is never lost, reordered, doubled or altered, and a damaged one is never served. A failed sync is final:
-//! the log stops with [`AppendError::Failed`], reads go on, and opening it again recovers. `docs/durability.md` has the
-//! promises fault by fault, with the test that holds each.
+//! An acked event is never lost, reordered, doubled or altered, and a damaged one is never served.
+//! A failed sync is final: the log stops with [`AppendError::Failed`], reads go on, and opening it
+//! again recovers. `docs/durability.md` has the promises fault by fault, with the test that holds
+//! each.
 //!
 //! # When not to use it
 //!
-//! One process writes a log at a time, on one machine; there is no server, no replication, and events are never changed
-//! or removed.
+//! One process writes a log at a time, on one machine; there is no server, no replication, and
+//! events are never changed or removed.
 //!
 //! # Features
 //!
 //! - `cli`: the binary `paperchase`. Without it the library has few dependencies.
 //! - `sim`: a disk and clocks in memory ([`disk::sim`], [`clock::SimClock`]), for tests. Without it they are not compiled.
+
+#[cfg(not(all(unix, target_pointer_width = "64")))]
+compile_error!("paperchase needs a 64-bit Unix: it maps files and keeps their offsets in words");
 
 pub mod clock;
 mod error;

@@ -1,7 +1,8 @@
 //! Owns the public handle: opens a log, wires its stages, runs their threads, and closes it.
 //!
-//! Promises: every append is answered, whatever happens; closing or dropping the handle loses nothing that was acked and
-//! leaves no thread behind. Everything slow happens on the threads, not in a caller's call.
+//! Promises: every append is answered, whatever happens; closing or dropping the handle loses
+//! nothing that was acked and leaves no thread behind. Everything slow happens on the threads, not
+//! in a caller's call.
 
 mod beside;
 mod engine;
@@ -24,7 +25,8 @@ use crate::disk::{Disk, OsDisk};
 use crate::error::{AppendError, Error, OpenError, Result};
 use crate::event::{Expected, NewEvent};
 use crate::format::event::{self, FIXED_SIZE, Place};
-use crate::options::Options;
+use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE};
+use crate::options::{APPEND_SIZE_MAX, Options};
 use crate::position::{Position, StreamVersion};
 use crate::read::{ReadAll, ReadStream, View};
 use crate::stage::ack::{Ack, promise};
@@ -34,10 +36,12 @@ use crate::writer::Submission;
 use engine::{Core, Engine};
 use threads::Threads;
 
-/// An open log: append to it, read from it, close it. Share it between threads by reference or `Arc`.
+/// An open log: append to it, read from it, close it. Share it between threads by reference or
+/// `Arc`.
 ///
 /// One handle at a time can have a log open, in this process or another; others read beside it with
-/// [`View::open`]. Dropping the handle closes the log as [`Log::close`] does, but cannot tell of errors.
+/// [`View::open`]. Dropping the handle closes the log as [`Log::close`] does, but cannot tell of
+/// errors.
 pub struct Log {
     core: Arc<Core>,
     threads: Option<Threads>,
@@ -47,12 +51,12 @@ pub struct Log {
 impl Log {
     /// Opens the log in a directory with default [`Options`], making both where they are missing.
     ///
-    /// When this returns `Ok`, every event that was ever acked is there, and durable. When this returns `Err`, no event
-    /// was changed.
+    /// When this returns `Ok`, every event that was ever acked is there, and durable. When this
+    /// returns `Err`, no event was changed.
     ///
     /// # Errors
-    /// [`OpenError`] names each case: the log is open elsewhere, damaged, incomplete, of another version, or the operating
-    /// system refused.
+    /// [`OpenError`] names each case: the log is open elsewhere, damaged, incomplete, of another
+    /// version, or the operating system refused.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, OpenError> {
         Options::new().open(directory)
     }
@@ -68,11 +72,11 @@ impl Log {
         Ok(Self { core, threads: Some(threads), report })
     }
 
-    /// Appends events to a stream, all or none, if the stream is as expected. Waits for room in the queue, at most as long
-    /// as [`Options::admission_wait`] says.
+    /// Appends events to a stream, all or none, if the stream is as expected. Waits for room in the
+    /// queue, at most as long as [`Options::admission_wait`] says.
     ///
-    /// When this returns `Ok`, the append is on its way, and nothing more: the [`Ack`] tells whether it was stored. When
-    /// this returns `Err`, nothing of it is in the log.
+    /// When this returns `Ok`, the append is on its way, and nothing more: the [`Ack`] tells
+    /// whether it was stored. When this returns `Err`, nothing of it is in the log.
     ///
     /// ```
     /// # use paperchase::{Expected, Log, NewEvent};
@@ -85,8 +89,9 @@ impl Log {
     /// ```
     ///
     /// # Errors
-    /// [`AppendError::Busy`] when there was no room, [`AppendError::TooLarge`] and [`AppendError::Invalid`] when the append
-    /// is outside the limits, [`AppendError::Stopped`] and [`AppendError::Failed`] when the log takes none.
+    /// [`AppendError::Busy`] when there was no room, [`AppendError::TooLarge`] and
+    /// [`AppendError::Invalid`] when the append is outside the limits, [`AppendError::Stopped`] and
+    /// [`AppendError::Failed`] when the log takes none.
     pub fn append(
         &self,
         stream: &str,
@@ -98,8 +103,8 @@ impl Log {
 
     /// The same as [`Log::append`], but never waits: a full queue is [`AppendError::Busy`] at once.
     ///
-    /// When this returns `Ok`, the append is on its way; its [`Ack`] tells whether it was stored. When this returns `Err`,
-    /// nothing of it is in the log.
+    /// When this returns `Ok`, the append is on its way; its [`Ack`] tells whether it was stored.
+    /// When this returns `Err`, nothing of it is in the log.
     ///
     /// # Errors
     /// As [`Log::append`].
@@ -152,12 +157,13 @@ impl Log {
         &self.report
     }
 
-    /// Closes the log: takes no more appends, stores those that were taken, seals what is full, and notes that nothing is
-    /// left to do.
+    /// Closes the log: takes no more appends, stores those that were taken, seals what is full, and
+    /// notes that nothing is left to do.
     ///
-    /// When this returns `Ok`, everything acked is durable, under any [`Durability`](crate::Durability), and opening
-    /// the log again does no recovery. When this returns `Err`, the log had failed or could not note its end; everything
-    /// acked is as durable as the chosen mode promises, and opening the log again recovers.
+    /// When this returns `Ok`, everything acked is durable, under any
+    /// [`Durability`](crate::Durability), and opening the log again does no recovery. When this
+    /// returns `Err`, the log had failed or could not note its end; everything acked is as durable
+    /// as the chosen mode promises, and opening the log again recovers.
     ///
     /// # Errors
     /// The failure of the log, or of the operating system.
@@ -184,8 +190,8 @@ impl fmt::Debug for Log {
 impl Options {
     /// Opens the log in a directory with these options.
     ///
-    /// When this returns `Ok`, every event that was ever acked is there, and durable. When this returns `Err`, no event
-    /// was changed.
+    /// When this returns `Ok`, every event that was ever acked is there, and durable. When this
+    /// returns `Err`, no event was changed.
     ///
     /// # Errors
     /// As [`Log::open`], and [`OpenError::InvalidOption`].
@@ -204,8 +210,8 @@ impl Options {
 
     /// Opens the log on a disk and with a clock of the caller's.
     ///
-    /// When this returns `Ok`, every event that was ever acked is there, and durable. When this returns `Err`, no event
-    /// was changed.
+    /// When this returns `Ok`, every event that was ever acked is there, and durable. When this
+    /// returns `Err`, no event was changed.
     ///
     /// # Errors
     /// As [`Log::open`], and [`OpenError::InvalidOption`].
@@ -241,12 +247,18 @@ impl Core {
         Ok(ack)
     }
 
+    /// Largest append that this log takes, as stored: what fits a chunk of its own.
+    fn append_size_max(&self) -> usize {
+        let room = self.options.chunk_size - CHUNK_HEADER_SIZE - GROUP_HEADER_SIZE;
+        usize::try_from(room).unwrap_or(usize::MAX).min(APPEND_SIZE_MAX)
+    }
+
     fn encode(
         &self,
         stream: &str,
         events: impl IntoIterator<Item = NewEvent>,
     ) -> Result<Vec<u8>, AppendError> {
-        let max = self.options.append_size_max();
+        let max = self.append_size_max();
         let mut encoded = Vec::new();
         let mut place = Place::First(None);
         for event in events {

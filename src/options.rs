@@ -26,13 +26,13 @@ pub(crate) const CHUNK_SIZE_MAX: u64 = 2 << 30;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Durability {
-    /// After `fdatasync` of its bytes. An acked event survives the end of the process, of the operating system and of
-    /// the power supply, as far as the disk keeps its own promise.
+    /// After `fdatasync` of its bytes. An acked event survives the end of the process, of the
+    /// operating system and of the power supply, as far as the disk keeps its own promise.
     #[default]
     Sync,
-    /// After the operating system has taken its bytes. An acked event survives the end of the process. **It can be
-    /// lost** when the operating system stops or the power fails: whatever was written since the last roll, close or
-    /// idle moment.
+    /// After the operating system has taken its bytes. An acked event survives the end of the
+    /// process. **It can be lost** when the operating system stops or the power fails: whatever was
+    /// written since the last roll, close or idle moment.
     Os,
 }
 
@@ -67,16 +67,19 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            // Large enough that a roll is rare, small enough that scanning one chunk on open takes well under a second.
+            // Large enough that a roll is rare, small enough that scanning one chunk on open takes
+            // well under a second.
             chunk_size: 256 << 20,
-            // About twenty syncs of a fast disk: the longest that a busy stream of appends can hold back its own acks.
+            // About twenty syncs of a fast disk: the longest that a busy stream of appends can hold
+            // back its own acks.
             max_delay: Duration::from_millis(2),
             queue_appends: 16 << 10,
             queue_bytes: 64 << 20,
             // Beyond this a larger write no longer lowers the cost per byte.
             group_size: 1 << 20,
             admission_wait: Duration::from_secs(30),
-            // What a fast disk takes in some tens of milliseconds: time for the keeper to notice and go on.
+            // What a fast disk takes in some tens of milliseconds: time for the keeper to notice
+            // and go on.
             prepare_ahead: 32 << 20,
             spin: Duration::from_micros(100),
             durability: Durability::Sync,
@@ -92,14 +95,16 @@ impl Options {
         Self::default()
     }
 
-    /// Capacity of a new chunk in bytes, 1 MiB to 2 GiB. Default 256 MiB. Existing chunks keep theirs.
+    /// Capacity of a new chunk in bytes, 1 MiB to 2 GiB. Default 256 MiB. Existing chunks keep
+    /// theirs.
     #[must_use]
     pub fn chunk_size(mut self, bytes: u64) -> Self {
         self.chunk_size = bytes;
         self
     }
 
-    /// Longest time that written appends wait for their flush while further appends keep arriving. Default 2 ms.
+    /// Longest time that written appends wait for their flush while further appends keep arriving.
+    /// Default 2 ms.
     #[must_use]
     pub fn max_delay(mut self, delay: Duration) -> Self {
         self.max_delay = delay;
@@ -113,7 +118,8 @@ impl Options {
         self
     }
 
-    /// Most bytes that wait for the writer. Default 64 MiB. An append larger than this enters an empty queue.
+    /// Most bytes that wait for the writer. Default 64 MiB. An append larger than this enters an
+    /// empty queue.
     #[must_use]
     pub fn queue_bytes(mut self, bytes: usize) -> Self {
         self.queue_bytes = bytes;
@@ -142,8 +148,9 @@ impl Options {
         self
     }
 
-    /// Longest time that a thread spins for its ack before it sleeps, while at most two wait. Default 100 us: a lone
-    /// client saves a sleep and a wake per append, and burns one core meanwhile. Zero never spins.
+    /// Longest time that a thread spins for its ack before it sleeps, while at most two wait.
+    /// Default 100 us: a lone client saves a sleep and a wake per append, and burns one core
+    /// meanwhile. Zero never spins.
     #[must_use]
     pub fn spin(mut self, spin: Duration) -> Self {
         self.spin = spin;
@@ -188,12 +195,5 @@ impl Options {
             return invalid("max_delay", "must be at most one minute");
         }
         Ok(())
-    }
-
-    /// Largest append that this log takes, as stored.
-    pub(crate) fn append_size_max(&self) -> usize {
-        let room =
-            self.chunk_size - crate::format::CHUNK_HEADER_SIZE - crate::format::GROUP_HEADER_SIZE;
-        usize::try_from(room).unwrap_or(usize::MAX).min(APPEND_SIZE_MAX)
     }
 }

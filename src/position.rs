@@ -1,7 +1,8 @@
-//! Owns the numbers that name things in a log, each a type of its own so that two can never be swapped.
+//! Owns the numbers that name things in a log, each a type of its own so that two can never be
+//! swapped.
 //!
-//! Promises: arithmetic goes through named methods; nothing else in the crate converts between them.
-//! Assumes nothing. Never touches files or events.
+//! Promises: arithmetic goes through named methods; nothing else in the crate converts between
+//! them. Assumes nothing. Never touches files or events.
 
 use std::fmt;
 

@@ -1,7 +1,8 @@
 //! Owns reading: a view of the log as it was at one moment, and what can be asked of it.
 //!
-//! Promises: a view never changes; it shows at most what was visible when it was taken, so nothing in it can vanish (R3).
-//! Every event is checked as it is read, and shares the log's bytes. Holding a view holds up nobody.
+//! Promises: a view never changes; it shows at most what was visible when it was taken, so nothing
+//! in it can vanish (R3). Every event is checked as it is read, and shares the log's bytes. Holding
+//! a view holds up nobody.
 
 mod all;
 mod fetch;
@@ -23,8 +24,8 @@ use crate::index::key::KeyKind;
 use crate::index::segments::{Segment, Snapshot, head};
 use crate::position::{ChunkNumber, Position, StreamVersion};
 
-/// The log as it was at one moment, from [`Log::view`](crate::Log::view) or, beside a writing process, from
-/// [`View::open`]. Cheap to clone.
+/// The log as it was at one moment, from [`Log::view`](crate::Log::view) or, beside a writing
+/// process, from [`View::open`]. Cheap to clone.
 ///
 /// ```
 /// # use paperchase::{Expected, Log, NewEvent, Position};
@@ -125,8 +126,8 @@ impl View {
         ReadAll::new(Arc::clone(&self.segments), start, end.min(self.end))
     }
 
-    /// The events of a stream in a range of versions, in order; `.rev()` reads backwards. A stream that does not exist
-    /// has none.
+    /// The events of a stream in a range of versions, in order; `.rev()` reads backwards. A stream
+    /// that does not exist has none.
     ///
     /// # Errors
     /// Damage in the index of a chunk.

@@ -1,7 +1,8 @@
-//! Owns what a stage is made of: a bounded, measured queue, a step, a thread that runs it, and its figures.
+//! Owns what a stage is made of: a bounded, measured queue, a step, a thread that runs it, and its
+//! figures.
 //!
-//! Promises: every queue counts what passes through it, every thread how long it was busy; nothing waits without a bound
-//! or a way to be woken. Knows nothing of chunks or events.
+//! Promises: every queue counts what passes through it, every thread how long it was busy; nothing
+//! waits without a bound or a way to be woken. Knows nothing of chunks or events.
 
 pub(crate) mod ack;
 pub(crate) mod flushable;

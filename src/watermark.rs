@@ -1,7 +1,8 @@
 //! Owns how far the log has come: positions that only grow, with `written >= durable >= visible`.
 //!
-//! Promises: each mark is advanced by one thread and read by all without a lock. Whoever reads a mark also sees what was
-//! stored before it was advanced (release and acquire). Never waits, never wakes.
+//! Promises: each mark is advanced by one thread and read by all without a lock. Whoever reads a
+//! mark also sees what was stored before it was advanced (release and acquire). Never waits, never
+//! wakes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

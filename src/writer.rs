@@ -1,8 +1,10 @@
-//! Owns the writer's step: gather what waits into one group, decide versions, frame, write once, flush, publish.
+//! Owns the writer's step: gather what waits into one group, decide versions, frame, write once,
+//! flush, publish.
 //!
-//! Promises: an append is in the log whole or not at all; what is published as durable was synced (R2); the first failure
-//! is final (R1). On its path it formats nothing, logs nothing, allocates nothing per event, and makes no call of the
-//! operating system but one write per group and one sync per flush, besides hand-overs. Assumes that it alone writes.
+//! Promises: an append is in the log whole or not at all; what is published as durable was synced
+//! (R2); the first failure is final (R1). On its path it formats nothing, logs nothing, allocates
+//! nothing per event, and makes no call of the operating system but one write per group and one
+//! sync per flush, besides hand-overs. Assumes that it alone writes.
 
 mod group;
 mod heads;
@@ -33,7 +35,8 @@ use crate::watermark::Watermarks;
 use group::Group;
 use heads::Heads;
 
-/// Unflushed groups beyond this are flushed in any case, so that the chaser's queue never fills with what it may not touch.
+/// Unflushed groups beyond this are flushed in any case, so that the chaser's queue never fills
+/// with what it may not touch.
 const UNFLUSHED_MAX: u32 = 64;
 
 /// An append as a client hands it over: encoded, its limits checked.
@@ -267,7 +270,8 @@ impl Writer {
         }
     }
 
-    /// When all that has arrived is gathered and more is about to arrive: the moment until which the group waits for it.
+    /// When all that has arrived is gathered and more is about to arrive: the moment until which
+    /// the group waits for it.
     fn wait_for_more(&self, gathered: Gathered) -> Option<Duration> {
         if gathered != Gathered::All || self.shared.flushable.is_zero() {
             return None;
@@ -279,7 +283,8 @@ impl Writer {
         self.oldest.map(|oldest| oldest + self.options.max_delay)
     }
 
-    /// The flush policy: flush when no append is left to handle, or the oldest has waited for the longest delay.
+    /// The flush policy: flush when no append is left to handle, or the oldest has waited for the
+    /// longest delay.
     fn flush_reason(&self, gathered: Gathered) -> Option<Flush> {
         let deadline = self.deadline()?;
         if self.shared.flushable.is_zero() {
@@ -301,7 +306,8 @@ impl Writer {
         self.answers += answers.len();
         self.unflushed_groups += 1;
         let pending = PendingGroup { bytes, rests_on: self.cursor.position, answers };
-        // The queue holds more groups than stay unflushed, so the chaser makes room whatever happens.
+        // The queue holds more groups than stay unflushed, so the chaser makes room whatever
+        // happens.
         let pushed = self.shared.groups.push_quietly(pending, 0, Duration::MAX);
         pushed.map_err(|_| Error::new(crate::error::ErrorKind::Stopped, "the chaser has stopped"))
     }

@@ -1,11 +1,11 @@
-//! Owns the view of a log's directory: which chunks there are, what each says of itself, and whether they fit together.
+//! Owns the view of a log's directory: which chunks there are, what each says of itself, and
+//! whether they fit together.
 //!
-//! Promises: reads headers and footers only; refuses gaps, strangers and other versions by name (F43-F45). Changes nothing.
+//! Promises: reads headers and footers only; refuses gaps, strangers and other versions by name
+//! (F43-F45). Changes nothing.
 
 use std::io;
 use std::sync::Arc;
-
-use uuid::Uuid;
 
 use super::{Chunk, file_name, number_of};
 use crate::disk::{Access, Disk, DiskFile};
@@ -32,7 +32,6 @@ pub(crate) enum Directory {
 /// The chunks of a log, in order, none missing.
 #[derive(Debug)]
 pub(crate) struct Listing {
-    pub(crate) log: Uuid,
     pub(crate) chunks: Vec<Listed>,
     /// The file behind the last chunk, whose header block is zero.
     pub(crate) blank: Option<(ChunkNumber, Arc<dyn DiskFile>)>,
@@ -89,7 +88,7 @@ pub(crate) fn read(disk: &dyn Disk, access: Access) -> Result<Directory, OpenErr
     let log = header.log;
     chunks.push(list(header, file, None)?);
     let hint = read_hint(disk).map_err(failed("read the hint of"))?;
-    Ok(Directory::Log(Listing { log, chunks, blank, hint: Hint::newest(&hint, log) }))
+    Ok(Directory::Log(Listing { chunks, blank, hint: Hint::newest(&hint, log) }))
 }
 
 fn no_chunks(disk: &dyn Disk, blank: Option<Arc<dyn DiskFile>>) -> Result<Directory, OpenError> {
@@ -185,7 +184,8 @@ fn list(
     Ok(Listed::Sealed(Chunk::sealed(header, &*file, footer)?))
 }
 
-/// The footer at the end of the file and its offset, when there is a sound one that agrees with the file's size.
+/// The footer at the end of the file and its offset, when there is a sound one that agrees with the
+/// file's size.
 fn read_footer(file: &dyn DiskFile, header: &ChunkHeader) -> io::Result<Option<(Footer, u64)>> {
     let size = file.size()?;
     let Some(offset) = size.checked_sub(CHUNK_HEADER_SIZE).filter(|at| *at >= CHUNK_HEADER_SIZE)

@@ -1,8 +1,10 @@
-//! Owns recovery: what stands at the end of an unsealed chunk, what is to be done about it, and doing it.
+//! Owns recovery: what stands at the end of an unsealed chunk, what is to be done about it, and
+//! doing it.
 //!
-//! Promises: the decision is a table, pure and complete (`TABLE`). Durable bytes that are damaged are never cut, bytes that
-//! are cut are kept aside first (R7), and a doubtful tail is written and synced again before anything rests on it (R4).
-//! Recovery that is itself cut short ends in the same state when it is run again. Never touches sealed chunks.
+//! Promises: the decision is a table, pure and complete (`TABLE`). Durable bytes that are damaged
+//! are never cut, bytes that are cut are kept aside first (R7), and a doubtful tail is written and
+//! synced again before anything rests on it (R4). Recovery that is itself cut short ends in the
+//! same state when it is run again. Never touches sealed chunks.
 
 use std::collections::VecDeque;
 use std::io;
@@ -59,8 +61,9 @@ const ANY: Option<bool> = None;
 
 /// The decision at the end of the log. Exactly one row fits any facts; the test tries all of them.
 ///
-/// It can be decided at all because a group states how far the log was durable when it was framed: what is invalid below
-/// the greatest such mark was once whole, and what is invalid above it was never acked.
+/// It can be decided at all because a group states how far the log was durable when it was framed:
+/// what is invalid below the greatest such mark was once whole, and what is invalid above it was
+/// never acked.
 #[rustfmt::skip]
 pub(crate) const TABLE: [Row; 8] = [
     // header body chain zero beyond durable
@@ -98,8 +101,9 @@ pub(crate) struct Walk {
     pub(crate) durable: Position,
 }
 
-/// Walks the groups of a chunk from its start, hands every event to `visit`, and stops before the first place that is
-/// no sound group, with what is wrong there. `known` is how far the log is otherwise known to be durable.
+/// Walks the groups of a chunk from its start, hands every event to `visit`, and stops before the
+/// first place that is no sound group, with what is wrong there. `known` is how far the log is
+/// otherwise known to be durable.
 pub(crate) fn walk<'a>(
     bytes: &'a [u8],
     (header, salt): (&ChunkHeader, ChunkSalt),
@@ -108,7 +112,8 @@ pub(crate) fn walk<'a>(
 ) -> Result<(Walk, BadGroup), Damage> {
     let mut at = Cursor::start(header);
     let mut durable = known.max(header.first_position);
-    // The groups that end beyond the mark, with their places; few, because the mark follows the groups closely.
+    // The groups that end beyond the mark, with their places; few, because the mark follows the
+    // groups closely.
     let mut doubtful: VecDeque<(u64, Position)> = VecDeque::new();
     loop {
         let rest = usize::try_from(at.offset).ok().and_then(|start| bytes.get(start..));
@@ -232,7 +237,8 @@ pub(crate) fn judge(
     }
 }
 
-/// Copies a range of a chunk's file into a file of its own, durably, and overwrites it with zeros, durably.
+/// Copies a range of a chunk's file into a file of its own, durably, and overwrites it with zeros,
+/// durably.
 pub(crate) fn cut(
     disk: &dyn Disk,
     file: &dyn DiskFile,
@@ -279,8 +285,9 @@ fn create_aside(
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// Writes a range of a chunk's file with its own bytes and syncs it (R4): after a crash of the operating system, or a
-/// failed sync, bytes can be readable from memory without being on the medium (F20).
+/// Writes a range of a chunk's file with its own bytes and syncs it (R4): after a crash of the
+/// operating system, or a failed sync, bytes can be readable from memory without being on the
+/// medium (F20).
 pub(crate) fn harden(file: &dyn DiskFile, range: &Range<u64>) -> io::Result<()> {
     pieces(range, |offset, buffer| {
         file.read_at(buffer, offset)?;

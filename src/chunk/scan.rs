@@ -1,8 +1,9 @@
-//! Owns the walk over groups and events in the bytes of a chunk, with every check that they allow. Pure: slices in,
-//! values out.
+//! Owns the walk over groups and events in the bytes of a chunk, with every check that they allow.
+//! Pure: slices in, values out.
 //!
-//! Promises: what is reported as sound fits its checksums, its place, and what came before it. The chaser, recovery, and
-//! verification share this walk, so that none of them accepts what another refuses.
+//! Promises: what is reported as sound fits its checksums, its place, and what came before it. The
+//! chaser, recovery, and verification share this walk, so that none of them accepts what another
+//! refuses.
 
 use crate::clock::Timestamp;
 use crate::error::Damage;
@@ -69,7 +70,8 @@ impl BadGroup {
     }
 }
 
-/// Checks the group that `bytes`, read at the cursor, begin with: header, body, and their fit to what came before.
+/// Checks the group that `bytes`, read at the cursor, begin with: header, body, and their fit to
+/// what came before.
 pub(crate) fn check_group(
     bytes: &[u8],
     salt: ChunkSalt,
@@ -165,7 +167,8 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("the event was checked")
 }
 
-/// Checks every event of a group whose header and body are sound and hands each to `visit`. The group begins at `at`.
+/// Checks every event of a group whose header and body are sound and hands each to `visit`. The
+/// group begins at `at`.
 pub(crate) fn visit_events<'a>(
     body: &'a [u8],
     salt: ChunkSalt,

@@ -1,7 +1,8 @@
-//! Owns the hand-over between the threads that fill chunks and the keeper that prepares and seals them.
+//! Owns the hand-over between the threads that fill chunks and the keeper that prepares and seals
+//! them.
 //!
-//! Promises: the writer finds room ready, or learns at once that it must wait or that the disk is full. One lock, held
-//! for moments, taken once per flush. Never does IO.
+//! Promises: the writer finds room ready, or learns at once that it must wait or that the disk is
+//! full. One lock, held for moments, taken once per flush. Never does IO.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -83,7 +84,8 @@ impl Supply {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The writer takes the next chunk when it is prepared through the offset `room`, and it becomes the active one.
+    /// The writer takes the next chunk when it is prepared through the offset `room`, and it
+    /// becomes the active one.
     pub(crate) fn take_next(&self, room: u64) -> Option<Arc<ChunkFile>> {
         let mut state = self.state();
         let next = state.next.take_if(|next| next.prepared() >= room)?;

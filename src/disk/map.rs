@@ -1,10 +1,11 @@
 //! Owns memory maps of files: the one module with `unsafe` code.
 //!
-//! Promises the layers above: a slice of a map never reaches past the *settled* mark, and bytes below that mark never
-//! change, so a `&[u8]` to them is sound. Assumes of the chunk layer: it moves the mark only over bytes that are written
-//! for good, and writes only at or beyond it (asserted there). Assumes of the world: no other program changes the file;
-//! the lock keeps this crate's own writers apart, and files never shrink (R8). Where somebody shrinks one all the
-//! same, touching the lost pages ends the process with SIGBUS; it never yields wrong bytes.
+//! Promises the layers above: a slice of a map never reaches past the *settled* mark, and bytes
+//! below that mark never change, so a `&[u8]` to them is sound. Assumes of the chunk layer: it
+//! moves the mark only over bytes that are written for good, and writes only at or beyond it
+//! (asserted there). Assumes of the world: no other program changes the file; the lock keeps this
+//! crate's own writers apart, and files never shrink (R8). Where somebody shrinks one all the same,
+//! touching the lost pages ends the process with SIGBUS; it never yields wrong bytes.
 
 use std::fmt;
 use std::ops::Range;
@@ -54,8 +55,8 @@ impl Map {
         self.settled.load(Ordering::Acquire)
     }
 
-    /// The bytes of `range` without a copy; they stay valid as long as the result lives. `None` where the range is
-    /// reversed or reaches past the settled mark.
+    /// The bytes of `range` without a copy; they stay valid as long as the result lives. `None`
+    /// where the range is reversed or reaches past the settled mark.
     #[must_use]
     pub fn view(&self, range: Range<u64>) -> Option<Bytes> {
         if range.start > range.end || range.end > self.settled() {
@@ -65,7 +66,8 @@ impl Map {
         Some(Arc::clone(&self.source).bytes(range))
     }
 
-    /// Asks the operating system to make the pages of `range` present, so that the first touch does not fault.
+    /// Asks the operating system to make the pages of `range` present, so that the first touch does
+    /// not fault.
     pub(crate) fn populate(&self, range: Range<u64>) {
         let end = range.end.min(self.length());
         if let (Ok(start), Ok(end)) = (usize::try_from(range.start), usize::try_from(end))
@@ -110,7 +112,8 @@ impl Source for OsMap {
     }
 }
 
-/// A part of a map that keeps the map alive. The range lies within the map and below its settled mark.
+/// A part of a map that keeps the map alive. The range lies within the map and below its settled
+/// mark.
 struct Window {
     map: Arc<OsMap>,
     range: Range<usize>,
@@ -119,11 +122,12 @@ struct Window {
 impl AsRef<[u8]> for Window {
     #[allow(unsafe_code)]
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: `OsMap::bytes`, the only maker of a window, has asserted that the range lies within the map, and the
-        // `Arc` keeps the map in place for the life of the slice. The map is of pages the kernel backs for the whole
-        // length, because files are grown to the mapped length first and never shrink (R8). The bytes do not change
-        // while the slice lives: `Map::view` hands out ranges below the settled mark only, and `Chunk::write` asserts
-        // that it writes at or beyond that mark. Any byte value is a valid `u8`.
+        // SAFETY: `OsMap::bytes`, the only maker of a window, has asserted that the range lies
+        // within the map, and the `Arc` keeps the map in place for the life of the slice. The map
+        // is of pages the kernel backs for the whole length, because files are grown to the mapped
+        // length first and never shrink (R8). The bytes do not change while the slice lives:
+        // `Map::view` hands out ranges below the settled mark only, and `Chunk::write` asserts that
+        // it writes at or beyond that mark. Any byte value is a valid `u8`.
         unsafe {
             std::slice::from_raw_parts(self.map.0.as_ptr().add(self.range.start), self.range.len())
         }

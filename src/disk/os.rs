@@ -1,7 +1,8 @@
 //! Owns real files: the [`Disk`] of the operating system, by the descriptor of one directory.
 //!
-//! Promises what the traits promise. Interrupted and short calls are resumed here. Descriptors close on `exec`. Works on
-//! any 64-bit Unix; where a system knows nothing of holes in files, all of a file counts as data.
+//! Promises what the traits promise. Interrupted and short calls are resumed here. Descriptors
+//! close on `exec`. Works on any 64-bit Unix; where a system knows nothing of holes in files, all
+//! of a file counts as data.
 
 use std::fmt;
 use std::fs::{File, TryLockError};
@@ -47,7 +48,8 @@ impl OsDisk {
         let path = path.as_ref();
         if !path.is_dir() {
             std::fs::create_dir_all(path)?;
-            // The entry of the directory itself must survive too, or the log in it would vanish with it.
+            // The entry of the directory itself must survive too, or the log in it would vanish
+            // with it.
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
         }
@@ -163,8 +165,8 @@ impl DiskFile for OsFile {
     }
 }
 
-/// Repeats a call that a signal interrupted. Never used for the sync of data, which must not be repeated after an
-/// error (R1); an interruption is none, and the standard library resumes it.
+/// Repeats a call that a signal interrupted. Never used for the sync of data, which must not be
+/// repeated after an error (R1); an interruption is none, and the standard library resumes it.
 fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
         match call() {

@@ -1,9 +1,10 @@
 //! Owns a disk in memory: the [`Disk`] that tests run a whole log on.
 //!
-//! Promises what the traits promise, and counts the calls that would reach a medium. A written page of zeros counts as
-//! a hole, so a zero-filled file and a sparse one look alike. Clones share the content; a snapshot shares nothing.
-//! A file that is removed or replaced lives on for whoever has it open or mapped, so that maps keep what they rest on
-//! (R8). Never fails on its own, never touches a real file.
+//! Promises what the traits promise, and counts the calls that would reach a medium. A written page
+//! of zeros counts as a hole, so a zero-filled file and a sparse one look alike. Clones share the
+//! content; a snapshot shares nothing. A file that is removed or replaced lives on for whoever has
+//! it open or mapped, so that maps keep what they rest on (R8). Never fails on its own, never
+//! touches a real file.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -268,8 +269,8 @@ fn range_of(offset: u64, length: usize) -> io::Result<Range<usize>> {
     Ok(start.zip(end).map(|(start, end)| start..end).ok_or(io::ErrorKind::InvalidInput)?)
 }
 
-/// A view of a file's first bytes. Each slice is a copy, so a test that breaks the rule of the settled mark reads old
-/// bytes, not undefined ones.
+/// A view of a file's first bytes. Each slice is a copy, so a test that breaks the rule of the
+/// settled mark reads old bytes, not undefined ones.
 struct SimMap {
     content: Arc<Content>,
     length: u64,

@@ -1,6 +1,8 @@
-//! Owns the contract of [`Disk`] and [`DiskFile`] as tests: each body runs on real files and on the disk in memory.
+//! Owns the contract of [`Disk`] and [`DiskFile`] as tests: each body runs on real files and on the
+//! disk in memory.
 //!
-//! Promises that what holds on one disk holds on the other, so that a test in memory says something about real files.
+//! Promises that what holds on one disk holds on the other, so that a test in memory says something
+//! about real files.
 
 use super::sim::SimDisk;
 use super::*;

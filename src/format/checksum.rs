@@ -1,13 +1,14 @@
 //! Owns checksums: CRC-32/ISO-HDLC, salted by log, chunk, and place or position (R5).
 //!
-//! Promises: bytes that are valid at one place are invalid at any other, in any other chunk, and in any other log,
-//! as far as 32 bits can tell. Never used against an enemy (F49).
+//! Promises: bytes that are valid at one place are invalid at any other, in any other chunk, and in
+//! any other log, as far as 32 bits can tell. Never used against an enemy (F49).
 
 use uuid::Uuid;
 
 use crate::position::{ChunkNumber, Position};
 
-/// The CRC-32/ISO-HDLC of `bytes` as the continuation of the value `start`; `crc(0, bytes)` is the plain checksum.
+/// The CRC-32/ISO-HDLC of `bytes` as the continuation of the value `start`; `crc(0, bytes)` is the
+/// plain checksum.
 pub(crate) fn crc(start: u32, bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(start);
     hasher.update(bytes);

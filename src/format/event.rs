@@ -1,7 +1,9 @@
-//! Owns the bytes of one event: encoding on the client's thread, stamping on the writer's, decoding with every check.
+//! Owns the bytes of one event: encoding on the client's thread, stamping on the writer's, decoding
+//! with every check.
 //!
-//! Promises: an event is encoded once and copied once; the writer only stamps its fixed fields. A decoded event has
-//! sound lengths, sound names and both its checksums. Never trusts a length before the first checksum.
+//! Promises: an event is encoded once and copied once; the writer only stamps its fixed fields. A
+//! decoded event has sound lengths, sound names and both its checksums. Never trusts a length
+//! before the first checksum.
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -145,7 +147,8 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Where the parts of the event at the start of `bytes` lie; `None` when they do not fit `bytes` or the limits.
+    /// Where the parts of the event at the start of `bytes` lie; `None` when they do not fit
+    /// `bytes` or the limits.
     pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         let fields = Fields::of(bytes, FIXED_SIZE)?;
         let flags = fields.u8(39);
@@ -222,7 +225,8 @@ impl EventFlaw {
     }
 }
 
-/// Decodes the event at the start of `bytes`, which belongs to `position`. The result shares `bytes`.
+/// Decodes the event at the start of `bytes`, which belongs to `position`. The result shares
+/// `bytes`.
 pub(crate) fn decode(
     bytes: &Bytes,
     salt: ChunkSalt,

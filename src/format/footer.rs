@@ -1,7 +1,9 @@
-//! Owns the footer, the last 4096 bytes of a sealed chunk's file: what the chunk holds and where its sections lie.
+//! Owns the footer, the last 4096 bytes of a sealed chunk's file: what the chunk holds and where
+//! its sections lie.
 //!
-//! Promises: a footer that decodes was written whole, and its sections lie apart from each other between the groups and
-//! the footer. Says nothing about the content of sections: each has a checksum of its own. Never looks at them.
+//! Promises: a footer that decodes was written whole, and its sections lie apart from each other
+//! between the groups and the footer. Says nothing about the content of sections: each has a
+//! checksum of its own. Never looks at them.
 
 use uuid::Uuid;
 

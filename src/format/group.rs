@@ -1,7 +1,7 @@
 //! Owns the group header, 64 bytes before the events that were written with one write.
 //!
-//! Promises: a header that decodes was written whole at this very place, so its lengths can be trusted; the body has a
-//! checksum of its own. Assumes the body directly behind the header.
+//! Promises: a header that decodes was written whole at this very place, so its lengths can be
+//! trusted; the body has a checksum of its own. Assumes the body directly behind the header.
 
 use super::checksum::ChunkSalt;
 use super::{ALIGNMENT, Fields, GROUP_HEADER_SIZE};
@@ -47,8 +47,8 @@ pub(crate) enum GroupFlaw {
 }
 
 impl GroupHeader {
-    /// Completes a group: `bytes` are room for the header and the body; `offset` is where they will stand.
-    /// Returns the chain value.
+    /// Completes a group: `bytes` are room for the header and the body; `offset` is where they will
+    /// stand. Returns the chain value.
     pub(crate) fn close(&self, bytes: &mut [u8], salt: ChunkSalt, offset: u64) -> u64 {
         let (head, body) = bytes.split_at_mut(SIZE);
         let body_checksum = salt.at_place(offset, body);

@@ -1,6 +1,7 @@
 //! Owns the chunk header, the first 4096 bytes of every chunk file.
 //!
-//! Promises: a header that decodes was written whole and states which log, chunk and place in the chain it belongs to.
+//! Promises: a header that decodes was written whole and states which log, chunk and place in the
+//! chain it belongs to.
 
 use uuid::Uuid;
 

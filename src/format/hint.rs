@@ -1,7 +1,8 @@
-//! Owns the hint: two slots that say how far the log was durable, and whether it was closed cleanly.
+//! Owns the hint: two slots that say how far the log was durable, and whether it was closed
+//! cleanly.
 //!
-//! Promises: a slot that decodes was written whole. Missing, torn and old slots do no harm (R10); only a slot ahead of
-//! the log means something: lost data (F52).
+//! Promises: a slot that decodes was written whole. Missing, torn and old slots do no harm (R10);
+//! only a slot ahead of the log means something: lost data (F52).
 
 use uuid::Uuid;
 

@@ -1,6 +1,7 @@
 //! Owns the reading and writing of little-endian fields at fixed offsets of a block.
 //!
-//! Promises: a block is checked for its length once, at construction; field access then cannot fail. Never allocates.
+//! Promises: a block is checked for its length once, at construction; field access then cannot
+//! fail. Never allocates.
 
 use std::ops::Range;
 
@@ -54,7 +55,8 @@ pub(crate) const fn pad(length: u64) -> u64 {
     length.next_multiple_of(ALIGNMENT)
 }
 
-/// The blocks that carry magic, version and an unsalted checksum in their first 16 bytes: chunk header, footer, hint.
+/// The blocks that carry magic, version and an unsalted checksum in their first 16 bytes: chunk
+/// header, footer, hint.
 pub(crate) mod page {
     use super::{Fields, crc};
     use crate::format::VERSION;

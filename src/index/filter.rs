@@ -1,10 +1,12 @@
-//! Owns the filter over the hashes of a chunk's keys: the split block Bloom filter of the Apache Parquet specification.
+//! Owns the filter over the hashes of a chunk's keys: the split block Bloom filter of the Apache
+//! Parquet specification.
 //!
-//! Promises: never denies a hash that it was built from; an answer reads 32 of the stored bytes and copies none. Bytes
-//! that are no filter deny nothing. Assumes hashes of good quality. Never says that a key is there.
+//! Promises: never denies a hash that it was built from; an answer reads 32 of the stored bytes and
+//! copies none. Bytes that are no filter deny nothing. Assumes hashes of good quality. Never says
+//! that a key is there.
 
-/// Bits per key. Twelve keep false answers below one in 100, each of which costs a search in pages that may be cold,
-/// and take a twentieth of the space of the keys themselves.
+/// Bits per key. Twelve keep false answers below one in 100, each of which costs a search in pages
+/// that may be cold, and take a twentieth of the space of the keys themselves.
 const BITS_PER_KEY: usize = 12;
 /// Eight words of 32 bits.
 const BLOCK_SIZE: usize = 32;
@@ -93,8 +95,8 @@ mod tests {
 
     #[test]
     fn is_that_of_the_specification() {
-        // Block 1 of 2, because the upper half of the hash lies in the upper half of its range; with a lower half of 1,
-        // the bits are the upper five bits of each salt.
+        // Block 1 of 2, because the upper half of the hash lies in the upper half of its range;
+        // with a lower half of 1, the bits are the upper five bits of each salt.
         let mut filter = vec![0; 2 * BLOCK_SIZE];
         build(&mut filter, [0x8000_0000_0000_0001].into_iter());
         let expected: Vec<u8> = [8, 8, 17, 20, 14, 5, 19, 11]

@@ -1,7 +1,8 @@
 //! Owns keys: what an index finds events by, and the hash that stands for a key on disk.
 //!
-//! Promises: the hash is XXH3-64 with seed 0 of the kind byte and the name, so the same on every machine; hashing never
-//! allocates. Keys of one hash are told apart by kind and name. Assumes nothing of a name. Never stores events.
+//! Promises: the hash is XXH3-64 with seed 0 of the kind byte and the name, so the same on every
+//! machine; hashing never allocates. Keys of one hash are told apart by kind and name. Assumes
+//! nothing of a name. Never stores events.
 
 use uuid::Uuid;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
@@ -76,7 +77,8 @@ impl<'a> Key<'a> {
 
     /// The hash that stands for this key on disk.
     pub(crate) fn hash(&self) -> u64 {
-        // Nearly all names fit; one call over the whole input is several times as fast as a streaming state.
+        // Nearly all names fit; one call over the whole input is several times as fast as a
+        // streaming state.
         let mut buffer = [0; 129];
         let kind = self.kind.to_u8();
         if let Some(input) = buffer.get_mut(..self.name.len().saturating_add(1)) {

@@ -1,8 +1,9 @@
-//! Owns the index of a chunk that is not sealed: where each event lies, and which events each key has.
+//! Owns the index of a chunk that is not sealed: where each event lies, and which events each key
+//! has.
 //!
-//! Promises: postings ascend without repeats; a hash collision never mixes two keys; posting to a known key allocates
-//! only as its list grows. Assumes events in the order of the log, decoded, from one chunk of at most 2 GiB. Never
-//! reads events or files.
+//! Promises: postings ascend without repeats; a hash collision never mixes two keys; posting to a
+//! known key allocates only as its list grows. Assumes events in the order of the log, decoded,
+//! from one chunk of at most 2 GiB. Never reads events or files.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as TableEntry;
@@ -33,7 +34,8 @@ pub(crate) struct MemoryIndex {
     /// The names of all keys, without separators.
     names: Vec<u8>,
     keys: Vec<Slot>,
-    /// Finds keys by their hashes. Kept small, because as it grows it is made anew while an append waits.
+    /// Finds keys by their hashes. Kept small, because as it grows it is made anew while an append
+    /// waits.
     places: HashTable<Place>,
 }
 
@@ -55,7 +57,8 @@ struct Slot {
     kind: KeyKind,
 }
 
-/// Ascending ordinals, at least one. Most operation ids and many streams have just one, which needs no allocation.
+/// Ascending ordinals, at least one. Most operation ids and many streams have just one, which needs
+/// no allocation.
 #[derive(Debug)]
 enum Ordinals {
     One(u32),
@@ -147,7 +150,8 @@ fn upper(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
 
-/// The hash as the hash table wants it: it picks places by the lowest bits and compares the highest.
+/// The hash as the hash table wants it: it picks places by the lowest bits and compares the
+/// highest.
 fn spread(upper: u32) -> u64 {
     u64::from(upper) << 32 | u64::from(upper)
 }

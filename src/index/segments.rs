@@ -1,7 +1,9 @@
-//! Owns the list of all chunks with their indexes, oldest first, as readers, writer and chaser share it.
+//! Owns the list of all chunks with their indexes, oldest first, as readers, writer and chaser
+//! share it.
 //!
-//! Promises: whoever takes a snapshot keeps a list that no roll or sealing changes under its feet; a change swaps the
-//! whole list. Assumes that chunks are added in order. Never reads event contents.
+//! Promises: whoever takes a snapshot keeps a list that no roll or sealing changes under its feet;
+//! a change swaps the whole list. Assumes that chunks are added in order. Never reads event
+//! contents.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -86,7 +88,8 @@ impl Segments {
     }
 }
 
-/// The version of the last event of a stream below `end`: newest chunk first, most others answered by their filters.
+/// The version of the last event of a stream below `end`: newest chunk first, most others answered
+/// by their filters.
 pub(crate) fn head(
     segments: &[Arc<Segment>],
     stream: &str,

@@ -1,7 +1,9 @@
-//! Owns the index of a sealed chunk: a read view over the sections that the chunk's own file carries.
+//! Owns the index of a sealed chunk: a read view over the sections that the chunk's own file
+//! carries.
 //!
-//! Promises: holds slices of the map and copies nothing; a lookup reads few pages. Damaged sections give a flaw with
-//! its place, never a panic; only `check` finds all damage. Assumes a decoded footer. Never reads events.
+//! Promises: holds slices of the map and copies nothing; a lookup reads few pages. Damaged sections
+//! give a flaw with its place, never a panic; only `check` finds all damage. Assumes a decoded
+//! footer. Never reads events.
 
 use std::fmt;
 
@@ -19,7 +21,7 @@ mod check;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use build::{Sealed, SealedPlace, build};
+pub(crate) use build::{SealedPlace, build};
 
 const ROW_SIZE: usize = 32;
 const OFFSET_SIZE: usize = 4;
@@ -81,8 +83,8 @@ struct Row {
 }
 
 impl Table {
-    /// The index in `file`, the whole file of the sealed chunk whose footer is `footer`; or what is wrong with its
-    /// sections. Looks at their places and lengths, not at their contents.
+    /// The index in `file`, the whole file of the sealed chunk whose footer is `footer`; or what is
+    /// wrong with its sections. Looks at their places and lengths, not at their contents.
     pub(crate) fn open(file: &Bytes, footer: &Footer) -> Result<Self, &'static str> {
         let known = |kind, what, sound: &dyn Fn(u64) -> bool| {
             let place = footer.section(kind).filter(|place| sound(place.length)).ok_or(what)?;
@@ -111,8 +113,8 @@ impl Table {
         self.ordinals
     }
 
-    /// Where the event with this ordinal lies in the file; `None` where it was removed. An ordinal that the chunk does
-    /// not have is a flaw: only damaged postings name one.
+    /// Where the event with this ordinal lies in the file; `None` where it was removed. An ordinal
+    /// that the chunk does not have is a flaw: only damaged postings name one.
     pub(crate) fn offset(&self, ordinal: u32) -> Result<Option<u32>, TableFlaw> {
         let (offsets, _) = self.offsets.bytes.as_chunks::<OFFSET_SIZE>();
         let Some(stored) = offsets.get(ordinal as usize) else {
@@ -268,9 +270,10 @@ impl Row {
 
 /// Index of the first row whose hash is not below `hash`.
 ///
-/// Hashes are spread evenly, so the place is guessed and the guess corrected twice by how far off it was; that lands
-/// within some rows of the place, and mostly on its page, where a plain search would touch a page per step. Rows out of
-/// order give some index, and as many steps as rows in order.
+/// Hashes are spread evenly, so the place is guessed and the guess corrected twice by how far off
+/// it was; that lands within some rows of the place, and mostly on its page, where a plain search
+/// would touch a page per step. Rows out of order give some index, and as many steps as rows in
+/// order.
 fn lower_bound(rows: &[[u8; ROW_SIZE]], hash: u64) -> usize {
     let Some(last) = rows.len().checked_sub(1) else {
         return 0;
@@ -287,7 +290,8 @@ fn lower_bound(rows: &[[u8; ROW_SIZE]], hash: u64) -> usize {
         let after = guess.saturating_add(step).min(last);
         guess = if there < hash { after } else { guess.saturating_sub(step) };
     }
-    // All rows before `low` are below the hash, and none from `high` on, once neither loop moves it.
+    // All rows before `low` are below the hash, and none from `high` on, once neither loop moves
+    // it.
     let (mut low, mut high, mut step) = (guess, guess, 1);
     while low > 0 && hash_at(low - 1) >= hash {
         high = low - 1;

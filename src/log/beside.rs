@@ -1,7 +1,9 @@
-//! Owns reading beside a writing process: a view of the log's files, without a lock and without a change.
+//! Owns reading beside a writing process: a view of the log's files, without a lock and without a
+//! change.
 //!
-//! Promises: shows what is proven to be durable and nothing else (R3): whole chunks, and of the last one as much as the
-//! writing process has noted in its hint, at most a moment ago. Never waits for the writer, never disturbs it.
+//! Promises: shows what is proven to be durable and nothing else (R3): whole chunks, and of the
+//! last one as much as the writing process has noted in its hint, at most a moment ago. Never waits
+//! for the writer, never disturbs it.
 
 use std::path::Path;
 use std::sync::{Arc, RwLock};
@@ -24,8 +26,9 @@ use crate::read::View;
 impl View {
     /// Opens a view of the log in a directory, beside a process that may be writing it.
     ///
-    /// It shows what that process has noted as durable: all but what was acked within the last tenth of a second. After an
-    /// unclean stop the newest events may be missing from it until the log has been opened for writing once.
+    /// It shows what that process has noted as durable: all but what was acked within the last
+    /// tenth of a second. After an unclean stop the newest events may be missing from it until the
+    /// log has been opened for writing once.
     ///
     /// # Errors
     /// [`OpenError`] names each case, such as damage or a missing chunk. Nothing is changed.

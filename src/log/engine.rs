@@ -1,7 +1,7 @@
 //! Owns the wiring of the stages: which queue leads from which to which, and what they share.
 //!
-//! Promises: three machines that know only queues, marks and a disk, and that can be stepped by threads or, one after the
-//! other, by a test. Starts no thread.
+//! Promises: three machines that know only queues, marks and a disk, and that can be stepped by
+//! threads or, one after the other, by a test. Starts no thread.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,7 +25,8 @@ use crate::stage::stats::{DiskMeter, StageMeter, Stats};
 use crate::watermark::Watermarks;
 use crate::writer::{self, Submission, Writer};
 
-/// Groups that wait for the chaser: far more than the writer leaves unflushed, so that it never waits for itself.
+/// Groups that wait for the chaser: far more than the writer leaves unflushed, so that it never
+/// waits for itself.
 const GROUPS_MAX: usize = 1024;
 
 /// What a log's handle and its stages share.
@@ -148,15 +149,16 @@ impl Core {
         // Read against their order of growth, so that no snapshot shows more visible than written.
         let visible = self.marks.visible();
         let durable = self.marks.durable();
+        let now = self.clock.monotonic();
         Stats {
             written: self.marks.written(),
             durable,
             visible,
             appends: self.appends.stats(),
             groups: self.groups.stats(),
-            writer: self.meters.writer.snapshot(),
-            chaser: self.meters.chaser.snapshot(),
-            keeper: self.meters.keeper.snapshot(),
+            writer: self.meters.writer.snapshot(now),
+            chaser: self.meters.chaser.snapshot(now),
+            keeper: self.meters.keeper.snapshot(now),
             disk: self.meters.disk.snapshot(self.supply.waits()),
         }
     }

@@ -1,8 +1,10 @@
-//! Owns opening: from the files of a directory to a log that can go on, or to the reason why it must not.
+//! Owns opening: from the files of a directory to a log that can go on, or to the reason why it
+//! must not.
 //!
-//! Promises: what was acked is there, in order, once; what is in doubt is hardened (R4) before anything rests on it; damage
-//! below what was durable is refused with its place (R6). Reads footers, and the chunks that have none. Run again after
-//! being cut short, it ends in the same state.
+//! Promises: what was acked is there, in order, once; what is in doubt is hardened (R4) before
+//! anything rests on it; damage below what was durable is refused with its place (R6). Reads
+//! footers, and the chunks that have none. Run again after being cut short, it ends in the same
+//! state.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,7 +28,8 @@ use crate::keeper::open_sealed;
 use crate::options::Options;
 use crate::position::{ChunkNumber, Position};
 
-/// How often, and how far apart, the lock is tried: a process that just ended may still be letting go of it.
+/// How often, and how far apart, the lock is tried: a process that just ended may still be letting
+/// go of it.
 const LOCK_TRIES: u32 = 5;
 const LOCK_PAUSE: Duration = Duration::from_millis(40);
 /// How much of a new log is prepared before it is open; the keeper goes on from there.
@@ -48,7 +51,8 @@ pub struct OpenReport {
     pub bytes_scanned: u64,
     /// Events of the log.
     pub events: u64,
-    /// Bytes at the end that were written and synced again, because nothing proved that they were durable.
+    /// Bytes at the end that were written and synced again, because nothing proved that they were
+    /// durable.
     pub bytes_hardened: u64,
     /// Bytes of a write that was cut short; they were never acked.
     pub cut: Option<Cut>,
@@ -254,7 +258,8 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
-    /// A chunk without a footer that is followed by another: durable as a whole, and to be sealed again (F15).
+    /// A chunk without a footer that is followed by another: durable as a whole, and to be sealed
+    /// again (F15).
     fn full(
         &mut self,
         header: ChunkHeader,
@@ -303,7 +308,8 @@ impl<'a> Recovery<'a> {
         Ok((file, cursor))
     }
 
-    /// The file behind the last chunk. What stands in it is the rest of a write that never got its header.
+    /// The file behind the last chunk. What stands in it is the rest of a write that never got its
+    /// header.
     fn blank(
         &mut self,
         number: ChunkNumber,

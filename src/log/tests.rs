@@ -1,5 +1,7 @@
-//! Tests of the whole log: what is appended is acked, read back, and there again after every way of stopping. Each runs on
-//! a real directory and on the simulated disk.
+//! Tests of the whole log: what is appended is acked, read back, and there again after every way of
+//! stopping. Each runs on a real directory and on the simulated disk.
+
+mod stepped;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,7 +144,7 @@ fn ranges_begin_and_end_where_they_say() {
         };
         assert_eq!(numbers(at(3)..at(6)), [3, 4, 5]);
         assert_eq!(numbers(at(68)..at(99)), [68, 69]);
-        assert_eq!(numbers(at(99)..at(3)), []);
+        assert_eq!(numbers(at(99)..at(3)), [0; 0]);
         let version = StreamVersion::new;
         let of = |range: std::ops::RangeInclusive<StreamVersion>| {
             let events = log.read_stream("counter-2", range).unwrap();
@@ -387,7 +389,7 @@ fn a_full_queue_turns_away_or_waits() {
         }
     }
     let stored = acks.len() as u64;
-    acks.into_iter().for_each(|ack| drop(ack.wait().unwrap()));
+    acks.into_iter().for_each(|ack| _ = ack.wait().unwrap());
     assert!(busy > 0, "a queue of one was never full");
     assert_eq!(log.stats().appends.rejected, busy);
     for number in 0..100 {

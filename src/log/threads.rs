@@ -1,7 +1,8 @@
 //! Owns the threads of a log: who steps which stage, who wakes whom, and in which order they end.
 //!
-//! Promises: a stage that has nothing to do sleeps; a small hand-over is finished by the thread that made it, because
-//! waking another costs more than the work; after a failure or a panic every waiter is answered.
+//! Promises: a stage that has nothing to do sleeps; a small hand-over is finished by the thread
+//! that made it, because waking another costs more than the work; after a failure or a panic every
+//! waiter is answered.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
@@ -15,7 +16,8 @@ use crate::stage::queue::Taken;
 use crate::stage::worker::{Timesheet, Worker};
 use crate::writer::Writer;
 
-/// Up to so many answers the writer gives itself, by stepping the chaser; more are left to the chaser's thread.
+/// Up to so many answers the writer gives itself, by stepping the chaser; more are left to the
+/// chaser's thread.
 const INLINE_MAX: usize = 4;
 /// The longest that the writer sleeps while it waits for room, should a wake be missed.
 const ROOM_WAIT_MAX: Duration = Duration::from_millis(50);
@@ -78,17 +80,16 @@ fn run_writer(core: &Core, writer: &mut Writer, chaser: &SharedChaser) {
     loop {
         let step = writer.step();
         hand_over(core, writer.take_due(), chaser);
-        sheet.worked();
         match step {
-            Step::Worked => continue,
+            Step::Worked => {}
             Step::Idle if core.appends.is_finished() => break,
-            Step::Idle => core.appends.wait(None),
+            Step::Idle => sheet.wait(|| core.appends.wait(None)),
             Step::Until(moment) => {
-                core.appends.wait(Some(moment.saturating_sub(core.clock.monotonic())));
+                let left = moment.saturating_sub(core.clock.monotonic());
+                sheet.wait(|| core.appends.wait(Some(left)));
             }
-            Step::Blocked => core.supply.wait_for_room(ROOM_WAIT_MAX),
+            Step::Blocked => sheet.wait(|| core.supply.wait_for_room(ROOM_WAIT_MAX)),
         }
-        sheet.waited();
     }
     writer.finish();
 }
@@ -118,13 +119,11 @@ fn run_chaser(core: &Core, chaser: &SharedChaser) {
     let mut sheet = Timesheet::new(Arc::clone(&core.meters.chaser), Arc::clone(&core.clock));
     loop {
         let step = lock(chaser).step();
-        sheet.worked();
         match step {
-            Step::Worked => continue,
+            Step::Worked => {}
             _ if core.groups.is_finished() => break,
-            _ => core.groups.wait_for_nudge(),
+            _ => sheet.wait(|| core.groups.wait_for_nudge()),
         }
-        sheet.waited();
     }
 }
 
@@ -132,17 +131,15 @@ fn run_keeper(core: &Core, keeper: &mut Keeper) -> Result<()> {
     let mut sheet = Timesheet::new(Arc::clone(&core.meters.keeper), Arc::clone(&core.clock));
     loop {
         let stopped = core.supply.is_stopped();
-        let step = keeper.step();
-        sheet.worked();
-        match step {
-            Step::Worked => continue,
+        match keeper.step() {
+            Step::Worked => {}
             _ if stopped => break,
             Step::Until(moment) => {
-                core.supply.wait_for_kick(moment.saturating_sub(core.clock.monotonic()));
+                let left = moment.saturating_sub(core.clock.monotonic());
+                sheet.wait(|| core.supply.wait_for_kick(left));
             }
-            Step::Idle | Step::Blocked => core.supply.wait_for_kick(ROOM_WAIT_MAX),
+            Step::Idle | Step::Blocked => sheet.wait(|| core.supply.wait_for_kick(ROOM_WAIT_MAX)),
         }
-        sheet.waited();
     }
     if core.failure.get().is_some() { Ok(()) } else { keeper.finish() }
 }

@@ -1,7 +1,7 @@
 //! Owns reading by position, from both ends.
 //!
-//! Promises: events of the range in order, each once, whichever end they are taken from; a damaged event is one `Err`, and
-//! reading goes on behind it.
+//! Promises: events of the range in order, each once, whichever end they are taken from; a damaged
+//! event is one `Err`, and reading goes on behind it.
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! Owns the reading of one event at its place in a chunk.
 //!
-//! Promises: what is returned is the event of that position, whole and checked; anything else is damage, with its place.
+//! Promises: what is returned is the event of that position, whole and checked; anything else is
+//! damage, with its place.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Owns reading one stream, from both ends, over all chunks that hold a part of it.
 //!
-//! Promises: the events of the stream in the order of their versions; a posting that leads to another stream's event is
-//! damage, never served (F54).
+//! Promises: the events of the stream in the order of their versions; a posting that leads to
+//! another stream's event is damage, never served (F54).
 
 use std::collections::VecDeque;
 use std::ops::Range;

@@ -1,7 +1,9 @@
-//! Owns the ack: the answer to one append, waited for by a thread or awaited by a task, on any runtime or none.
+//! Owns the ack: the answer to one append, waited for by a thread or awaited by a task, on any
+//! runtime or none.
 //!
-//! Promises: every promise is answered exactly once; one that is dropped answers by itself, so no waiter sleeps for ever.
-//! One kind of waker serves threads and tasks; a thread is woken at most once per ack it sleeps on.
+//! Promises: every promise is answered exactly once; one that is dropped answers by itself, so no
+//! waiter sleeps for ever. One kind of waker serves threads and tasks; a thread is woken at most
+//! once per ack it sleeps on.
 
 use std::fmt;
 use std::future::Future;
@@ -20,7 +22,8 @@ use crate::event::Appended;
 /// The answer to an append.
 pub(crate) type Outcome = Result<Appended, AppendError>;
 
-/// An append under way. Wait for it with [`Ack::wait`], or `.await` it; dropping it does not take the append back.
+/// An append under way. Wait for it with [`Ack::wait`], or `.await` it; dropping it does not take
+/// the append back.
 ///
 /// ```
 /// # use paperchase::{Expected, Log, NewEvent};
@@ -58,7 +61,8 @@ pub(crate) struct Lounge {
     clock: Arc<dyn Clock>,
 }
 
-/// More waiting threads than this never spin: they would take the cores from the threads they wait for.
+/// More waiting threads than this never spin: they would take the cores from the threads they wait
+/// for.
 const SPINNERS_MAX: usize = 2;
 
 impl Lounge {
@@ -126,9 +130,10 @@ impl Slot {
 impl Ack {
     /// Waits for the answer.
     ///
-    /// When this returns `Ok`, the events are durable as the log's [`Durability`](crate::Durability) says, were read back
-    /// and checked, are indexed, and visible to every reader. When this returns `Err`, nothing of the append is in the
-    /// log, but for [`AppendError::Failed`], after which that is unknown until the log is opened again.
+    /// When this returns `Ok`, the events are durable as the log's
+    /// [`Durability`](crate::Durability) says, were read back and checked, are indexed, and visible
+    /// to every reader. When this returns `Err`, nothing of the append is in the log, but for
+    /// [`AppendError::Failed`], after which that is unknown until the log is opened again.
     ///
     /// # Errors
     /// What kept the append from being stored: [`AppendError`] names each case.
@@ -140,7 +145,8 @@ impl Ack {
         }
     }
 
-    /// Waits for the answer, at most `timeout`; `None` when it has not come, and it can be waited for again.
+    /// Waits for the answer, at most `timeout`; `None` when it has not come, and it can be waited
+    /// for again.
     ///
     /// When this returns `Some(Ok)` or `Some(Err)`, the same holds as for [`Ack::wait`].
     pub fn wait_timeout(&mut self, timeout: Duration) -> Option<Result<Appended, AppendError>> {

@@ -1,7 +1,8 @@
 //! Owns the flushable counter: appends enqueued and not yet handled by the writer.
 //!
-//! Promises: every append that is raised is lowered exactly once, on every path, because the guard that raised it travels
-//! with it. The writer flushes when the counter reaches zero: then nobody is left who could share the flush.
+//! Promises: every append that is raised is lowered exactly once, on every path, because the guard
+//! that raised it travels with it. The writer flushes when the counter reaches zero: then nobody is
+//! left who could share the flush.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,7 +1,7 @@
 //! Owns what the writer hands to the chaser: a written group, and the answers that wait for it.
 //!
-//! Promises: answers are in the order of the log. An answer that rests on earlier events alone, such as a rejection,
-//! travels in the same order and so never comes before the facts it rests on.
+//! Promises: answers are in the order of the log. An answer that rests on earlier events alone,
+//! such as a rejection, travels in the same order and so never comes before the facts it rests on.
 
 use std::sync::Arc;
 

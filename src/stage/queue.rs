@@ -1,8 +1,9 @@
-//! Owns the bounded, measured queue between two stages: many producers, one consumer that takes all there is at once.
+//! Owns the bounded, measured queue between two stages: many producers, one consumer that takes all
+//! there is at once.
 //!
-//! Promises: at most `count` items and `bytes` bytes (one item larger than all bytes enters an empty queue); order is
-//! kept; a full queue turns away or waits to a deadline, as the producer chose; closing wakes everybody. Taking swaps two
-//! buffers, so a busy queue allocates nothing.
+//! Promises: at most `count` items and `bytes` bytes (one item larger than all bytes enters an
+//! empty queue); order is kept; a full queue turns away or waits to a deadline, as the producer
+//! chose; closing wakes everybody. Taking swaps two buffers, so a busy queue allocates nothing.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -98,8 +99,8 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Adds an item of so many bytes, waiting at most `wait` for room; the consumer learns of it by a later
-    /// [`Queue::nudge`], because it could not do anything with the item yet.
+    /// Adds an item of so many bytes, waiting at most `wait` for room; the consumer learns of it by
+    /// a later [`Queue::nudge`], because it could not do anything with the item yet.
     pub(crate) fn push_quietly(
         &self,
         item: T,

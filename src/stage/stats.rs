@@ -1,7 +1,9 @@
-//! Owns the figures of queues, stages and the disk: counters that one thread writes and all may read.
+//! Owns the figures of queues, stages and the disk: counters that one thread writes and all may
+//! read.
 //!
-//! Promises: counting takes no lock. A snapshot of a queue is consistent: pushed = popped + length. Figures are totals
-//! since the log was opened; utilisation, saturation and errors per stage follow from two snapshots (USE, B. Gregg).
+//! Promises: counting takes no lock. A snapshot of a queue is consistent: pushed = popped + length.
+//! Figures are totals since the log was opened; utilisation, saturation and errors per stage follow
+//! from two snapshots (USE, B. Gregg).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -56,7 +58,8 @@ pub struct QueueStats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StageStats {
-    /// Time spent in steps that did something, including the calls of the operating system within them.
+    /// Time spent in steps that did something, including the calls of the operating system within
+    /// them.
     pub busy: Duration,
     /// Time spent waiting for something to do.
     pub idle: Duration,
@@ -137,17 +140,35 @@ fn nanos(time: Duration) -> u64 {
 /// The counters of one thread.
 #[derive(Debug, Default)]
 pub(crate) struct StageMeter {
-    pub(crate) busy: Counter,
-    pub(crate) idle: Counter,
+    busy: Counter,
+    idle: Counter,
+    /// Since when the thread waits, in nanoseconds of the monotonic clock plus one; 0 while it
+    /// works.
+    waits_since: AtomicU64,
     pub(crate) items: Counter,
     pub(crate) errors: Counter,
 }
 
 impl StageMeter {
-    pub(crate) fn snapshot(&self) -> StageStats {
+    /// The thread begins to wait at `now`, after having worked for `time`.
+    pub(crate) fn begin_wait(&self, now: Duration, time: Duration) {
+        self.busy.add_time(time);
+        self.waits_since.store(nanos(now) + 1, Ordering::Relaxed);
+    }
+
+    /// The thread works again, after having waited for `time`.
+    pub(crate) fn end_wait(&self, time: Duration) {
+        self.waits_since.store(0, Ordering::Relaxed);
+        self.idle.add_time(time);
+    }
+
+    /// The figures at `now`; a wait that is still going on counts.
+    pub(crate) fn snapshot(&self, now: Duration) -> StageStats {
+        let since = self.waits_since.load(Ordering::Relaxed).checked_sub(1);
+        let waiting = since.map(|since| now.saturating_sub(Duration::from_nanos(since)));
         StageStats {
             busy: self.busy.time(),
-            idle: self.idle.time(),
+            idle: self.idle.time() + waiting.unwrap_or_default(),
             items: self.items.get(),
             errors: self.errors.get(),
         }

@@ -1,7 +1,8 @@
 //! Owns threads: the thin shell around a stage's steps.
 //!
-//! Promises: a panic of a step ends its thread, is told to the owner, and takes nothing else down (F04). Time in steps is
-//! counted as busy, time between them as idle. Knows nothing of what a step does.
+//! Promises: a panic of a step ends its thread, is told to the owner, and takes nothing else down
+//! (F04). Time in steps is counted as busy, time between them as idle. Knows nothing of what a step
+//! does.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -43,7 +44,7 @@ impl Worker {
     }
 }
 
-/// Splits a thread's time into busy and idle: call it after every step and after every wait.
+/// Splits a thread's time into busy and idle.
 #[derive(Debug)]
 pub(crate) struct Timesheet {
     meter: Arc<StageMeter>,
@@ -57,22 +58,12 @@ impl Timesheet {
         Self { meter, clock, last }
     }
 
-    /// Counts the time since the last call as busy.
-    pub(crate) fn worked(&mut self) {
-        let time = self.lap();
-        self.meter.busy.add_time(time);
-    }
-
-    /// Counts the time since the last call as idle.
-    pub(crate) fn waited(&mut self) {
-        let time = self.lap();
-        self.meter.idle.add_time(time);
-    }
-
-    fn lap(&mut self) -> Duration {
-        let now = self.clock.monotonic();
-        let time = now.saturating_sub(self.last);
-        self.last = now;
-        time
+    /// Waits by `wait`: the time since the last wait counts as busy, the time of this one as idle.
+    pub(crate) fn wait(&mut self, wait: impl FnOnce()) {
+        let before = self.clock.monotonic();
+        self.meter.begin_wait(before, before.saturating_sub(self.last));
+        wait();
+        self.last = self.clock.monotonic();
+        self.meter.end_wait(self.last.saturating_sub(before));
     }
 }

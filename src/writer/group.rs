@@ -1,6 +1,8 @@
-//! Owns the group that is being gathered: its bytes as they will be written, and the answers that wait for it.
+//! Owns the group that is being gathered: its bytes as they will be written, and the answers that
+//! wait for it.
 //!
-//! Promises: a payload is copied once, into a buffer that is used again and again; nothing is allocated per event.
+//! Promises: a payload is copied once, into a buffer that is used again and again; nothing is
+//! allocated per event.
 
 use crate::clock::Timestamp;
 use crate::format::GROUP_HEADER_SIZE;
@@ -70,7 +72,8 @@ impl Group {
         events
     }
 
-    /// Completes the group that will stand at `offset`. Returns the bytes to write, where, and its chain value.
+    /// Completes the group that will stand at `offset`. Returns the bytes to write, where, and its
+    /// chain value.
     pub(crate) fn close(
         &mut self,
         salt: ChunkSalt,

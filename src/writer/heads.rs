@@ -1,8 +1,8 @@
 //! Owns what the writer knows of streams beyond the index: the versions it has given out itself.
 //!
-//! Promises: holds every stream written since it was last cleared, and is cleared only when all that is written is
-//! indexed; so a stream that is not here is whole in the index. Names are compared, hashes alone never decide.
-//! Allocates only as the number of streams grows.
+//! Promises: holds every stream written since it was last cleared, and is cleared only when all
+//! that is written is indexed; so a stream that is not here is whole in the index. Names are
+//! compared, hashes alone never decide. Allocates only as the number of streams grows.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -38,7 +38,8 @@ pub(crate) struct StreamAt<'a> {
 }
 
 impl Heads {
-    /// The next version of a stream, from here or else from the index (`look_up` gives the last version there).
+    /// The next version of a stream, from here or else from the index (`look_up` gives the last
+    /// version there).
     pub(crate) fn next(
         &mut self,
         name: &str,

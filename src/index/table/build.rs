@@ -1,7 +1,9 @@
-//! Owns the sealing of an index: the sections and the footer that a finished chunk's file ends with.
+//! Owns the sealing of an index: the sections and the footer that a finished chunk's file ends
+//! with.
 //!
-//! Promises: equal indexes give equal bytes. A pure function of values: the caller writes the sections, syncs, and then
-//! writes the footer. Assumes an index of all events of the chunk. Never touches files.
+//! Promises: equal indexes give equal bytes. A pure function of values: the caller writes the
+//! sections, syncs, and then writes the footer. Assumes an index of all events of the chunk. Never
+//! touches files.
 
 use uuid::Uuid;
 

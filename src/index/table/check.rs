@@ -1,7 +1,8 @@
 //! Owns the full check of a sealed chunk's index, for `verify`.
 //!
-//! Promises: a table that passes has every section as it was written and answers every lookup without a flaw. Reads all
-//! of it, so it is never part of opening. Says nothing about whether the index fits the events.
+//! Promises: a table that passes has every section as it was written and answers every lookup
+//! without a flaw. Reads all of it, so it is never part of opening. Says nothing about whether the
+//! index fits the events.
 
 use super::{OFFSET_SIZE, Part, Row, Table, TableFlaw, below};
 use crate::format::checksum::ChunkSalt;
@@ -9,7 +10,8 @@ use crate::index::key::{Key, KeyKind};
 use crate::index::{ORDINAL_SIZE, filter};
 
 impl Table {
-    /// Checks the checksum of every section and that the sections fit each other; the first flaw found.
+    /// Checks the checksum of every section and that the sections fit each other; the first flaw
+    /// found.
     pub(crate) fn check(&self, salt: ChunkSalt) -> Result<(), TableFlaw> {
         let known = [&self.offsets, &self.keys, &self.names, &self.postings, &self.filter];
         for part in known.into_iter().chain(&self.others) {

@@ -1,3 +1,6 @@
+//! Tests of sealed indexes: what was built is found again, and damage is told, never followed.
+
+use super::build::Sealed;
 use super::*;
 use crate::clock::Timestamp;
 use crate::format::checksum::LogSalt;

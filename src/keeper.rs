@@ -121,42 +121,37 @@ impl Keeper {
     fn prepare(&mut self, orders: &Orders) -> Result<bool, (io::Error, String)> {
         let ahead = self.options.prepare_ahead;
         let active = &orders.active;
-        let told = |file: &ChunkFile| {
-            let doing = format!("prepare {}", file_name(file.number));
-            move |error| (error, doing)
-        };
         let wanted = match orders.need {
             Some(Need::Active(through)) => through.max(active.written() + ahead),
             _ => active.written() + ahead,
         };
-        let missing = wanted.min(active.capacity).saturating_sub(active.prepared());
-        // Below half, so that a busy writer is served in a few large pieces.
-        if missing > 0 && (missing >= ahead / 2 || orders.need.is_some()) {
-            active.prepare(wanted, PREPARE_STEP).map_err(told(active))?;
-            let ready = matches!(orders.need, Some(Need::Active(end)) if end > active.prepared());
-            if !ready {
+        if is_due(active, wanted, ahead / 2, orders.need.is_some()) {
+            prepare_step(active, wanted)?;
+            let short = matches!(orders.need, Some(Need::Active(end)) if end > active.prepared());
+            if !short {
                 self.shared.supply.prepared(None);
             }
             return Ok(true);
         }
-        let first = match orders.need {
-            Some(Need::Next(room)) => Some(room.max(ahead)),
-            _ => (active.written() + ahead >= active.capacity).then_some(ahead),
-        };
-        let Some(first) = first else { return Ok(false) };
-        if orders.next.as_ref().is_some_and(|next| next.prepared() >= first.min(next.capacity)) {
-            return Ok(false);
-        }
+        let Some(wanted) = wanted_of_next(orders, ahead) else { return Ok(false) };
         let next = match orders.next.clone().or_else(|| self.preparing.clone()) {
             Some(next) => next,
             None => self.create_next(active.number.next())?,
         };
-        let worked = next.prepare(first, PREPARE_STEP).map_err(told(&next))?;
-        if next.prepared() >= first.min(next.capacity) {
+        let urgent = orders.need.is_some() || orders.next.is_none();
+        if !is_due(&next, wanted, PREPARE_STEP, urgent) {
+            return Ok(false);
+        }
+        prepare_step(&next, wanted)?;
+        let least = match orders.need {
+            Some(Need::Next(room)) => room,
+            _ => ahead,
+        };
+        if next.prepared() >= least.min(next.capacity) {
             self.preparing = None;
             self.shared.supply.prepared(Some(next));
         }
-        Ok(worked)
+        Ok(true)
     }
 
     fn create_next(&mut self, number: ChunkNumber) -> Result<Arc<ChunkFile>, (io::Error, String)> {
@@ -175,6 +170,31 @@ impl Keeper {
         let sealed = seal(&*self.shared.disk, &self.shared.segments, &segment)?;
         self.shared.segments.replace(Arc::new(sealed));
         Ok(())
+    }
+}
+
+/// Whether a file is to be prepared further: when at least `piece` is missing, the rest of the file,
+/// or anything that is urgent. So a busy writer is served in a few large pieces.
+fn is_due(file: &ChunkFile, wanted: u64, piece: u64, urgent: bool) -> bool {
+    let missing = wanted.min(file.capacity).saturating_sub(file.prepared());
+    missing > 0 && (missing >= piece || wanted >= file.capacity || urgent)
+}
+
+fn prepare_step(file: &ChunkFile, through: u64) -> Result<(), (io::Error, String)> {
+    let told = |error| (error, format!("prepare {}", file_name(file.number)));
+    file.prepare(through, PREPARE_STEP).map_err(told).map(drop)
+}
+
+/// How far the next chunk is to be prepared: in step with the second half of the active one, so that
+/// it is whole when the active one is full. Preparing a file that is being written costs the
+/// writer's syncs a wait for the file system's journal; preparing another file does not.
+fn wanted_of_next(orders: &Orders, ahead: u64) -> Option<u64> {
+    let active = &orders.active;
+    let half = active.capacity / 2;
+    let second_half = active.written().checked_sub(half).map(|behind| 2 * behind + ahead);
+    match orders.need {
+        Some(Need::Next(room)) => Some(room.max(second_half.unwrap_or(ahead))),
+        _ => second_half,
     }
 }
 

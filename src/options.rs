@@ -81,7 +81,7 @@ impl Default for Options {
             // What a fast disk takes in some tens of milliseconds: time for the keeper to notice
             // and go on.
             prepare_ahead: 32 << 20,
-            spin: Duration::from_micros(100),
+            spin: Duration::from_micros(200),
             durability: Durability::Sync,
             create: true,
         }
@@ -149,7 +149,7 @@ impl Options {
     }
 
     /// Longest time that a thread spins for its ack before it sleeps, while at most two wait.
-    /// Default 100 us: a lone client saves a sleep and a wake per append, and burns one core
+    /// Default 200 us: a lone client saves a sleep and a wake per append, and burns one core
     /// meanwhile. Zero never spins.
     #[must_use]
     pub fn spin(mut self, spin: Duration) -> Self {

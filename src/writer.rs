@@ -252,31 +252,26 @@ impl Writer {
 
     /// Writes and flushes as far as the gathered group and the flush policy say.
     fn proceed(&mut self, gathered: Gathered) -> Result<Step> {
+        // Decided before the write: what arrives during it is the start of the next group, not a
+        // reason to hold this one back.
+        let reason = self.flush_reason(gathered);
         let worked = !self.group.is_empty();
         if worked {
-            if let Some(deadline) = self.wait_for_more(gathered) {
-                return Ok(Step::Until(deadline));
+            if gathered == Gathered::All && reason.is_none() {
+                // All that has arrived is gathered, and more is about to arrive.
+                return Ok(self.deadline().map_or(Step::Worked, Step::Until));
             }
             self.write()?;
         }
-        if let Some(reason) = self.flush_reason(gathered) {
+        if let Some(reason) = reason {
             self.flush(reason)?;
             return Ok(Step::Worked);
         }
         match gathered {
             Gathered::NoRoom(need) => self.make_room(need),
-            _ if worked || gathered == Gathered::Full => Ok(Step::Worked),
+            _ if worked => Ok(Step::Worked),
             _ => Ok(self.deadline().map_or(Step::Idle, Step::Until)),
         }
-    }
-
-    /// When all that has arrived is gathered and more is about to arrive: the moment until which
-    /// the group waits for it.
-    fn wait_for_more(&self, gathered: Gathered) -> Option<Duration> {
-        if gathered != Gathered::All || self.shared.flushable.is_zero() {
-            return None;
-        }
-        self.deadline().filter(|deadline| self.shared.clock.monotonic() < *deadline)
     }
 
     fn deadline(&self) -> Option<Duration> {
@@ -284,7 +279,7 @@ impl Writer {
     }
 
     /// The flush policy: flush when no append is left to handle, or the oldest has waited for the
-    /// longest delay.
+    /// longest delay; and when the writer cannot go on without.
     fn flush_reason(&self, gathered: Gathered) -> Option<Flush> {
         let deadline = self.deadline()?;
         if self.shared.flushable.is_zero() {

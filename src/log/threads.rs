@@ -19,6 +19,8 @@ use crate::writer::Writer;
 /// Up to so many answers the writer gives itself, by stepping the chaser; more are left to the
 /// chaser's thread.
 const INLINE_MAX: usize = 4;
+/// The longest that the writer spins: about as long as a sleep and a wake take.
+const WRITER_SPIN_MAX: Duration = Duration::from_micros(40);
 /// The longest that the writer sleeps while it waits for room, should a wake be missed.
 const ROOM_WAIT_MAX: Duration = Duration::from_millis(50);
 
@@ -83,7 +85,10 @@ fn run_writer(core: &Core, writer: &mut Writer, chaser: &SharedChaser) {
         match step {
             Step::Worked => {}
             Step::Idle if core.appends.is_finished() => break,
-            Step::Idle => sheet.wait(|| core.appends.wait(None)),
+            Step::Idle => sheet.wait(|| {
+                await_append(core);
+                core.appends.wait(None);
+            }),
             Step::Until(moment) => {
                 let left = moment.saturating_sub(core.clock.monotonic());
                 sheet.wait(|| core.appends.wait(Some(left)));
@@ -92,6 +97,19 @@ fn run_writer(core: &Core, writer: &mut Writer, chaser: &SharedChaser) {
         }
     }
     writer.finish();
+}
+
+/// Spins for the next append before the writer sleeps: a client that has just got its ack and
+/// appends again then finds it awake, and neither pays for a sleep and a wake.
+fn await_append(core: &Core) {
+    let spin = core.options.spin.min(WRITER_SPIN_MAX);
+    if spin.is_zero() {
+        return;
+    }
+    let end = core.clock.monotonic() + spin;
+    while core.flushable.is_zero() && core.clock.monotonic() < end {
+        (0..32).for_each(|_| std::hint::spin_loop());
+    }
 }
 
 /// Passes due answers on: a few are given at once, many by the chaser's thread.

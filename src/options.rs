@@ -32,7 +32,7 @@ pub enum Durability {
     Sync,
     /// After the operating system has taken its bytes. An acked event survives the end of the
     /// process. **It can be lost** when the operating system stops or the power fails: whatever was
-    /// written since the last roll, close or idle moment.
+    /// written since the last roll to a new chunk or close.
     Os,
 }
 

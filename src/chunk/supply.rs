@@ -89,6 +89,7 @@ impl Supply {
     pub(crate) fn take_next(&self, room: u64) -> Option<Arc<ChunkFile>> {
         let mut state = self.state();
         let next = state.next.take_if(|next| next.prepared() >= room)?;
+        assert_eq!(next.number, state.active.number.next(), "chunks follow each other");
         state.active = Arc::clone(&next);
         state.need = None;
         Some(next)
@@ -159,7 +160,10 @@ impl Supply {
     /// The keeper has made progress in preparing: there is more room, and maybe a next chunk.
     pub(crate) fn prepared(&self, next: Option<Arc<ChunkFile>>) {
         let mut state = self.state();
-        if let Some(next) = next {
+        // The writer may have taken this very chunk while it was prepared further.
+        if let Some(next) = next
+            && next.number == state.active.number.next()
+        {
             state.next = Some(next);
         }
         state.need = None;
@@ -192,5 +196,49 @@ impl Supply {
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.state().stopped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::sim::SimDisk;
+
+    fn file(disk: &SimDisk, number: u64) -> Arc<ChunkFile> {
+        Arc::new(ChunkFile::create(disk, ChunkNumber::new(number), 1 << 20).unwrap())
+    }
+
+    fn supply(disk: &SimDisk) -> Supply {
+        let place = DurablePlace {
+            position: Position::START,
+            chunk: ChunkNumber::FIRST,
+            end: ChainEnd::default(),
+        };
+        Supply::new(file(disk, 0), None, place)
+    }
+
+    #[test]
+    fn a_chunk_is_taken_once_even_when_it_is_prepared_further_meanwhile() {
+        let disk = SimDisk::new();
+        let supply = supply(&disk);
+        let next = file(&disk, 1);
+        next.prepare(64 << 10, 64 << 10).unwrap();
+        supply.prepared(Some(Arc::clone(&next)));
+        assert!(supply.take_next(128 << 10).is_none(), "not prepared so far");
+        assert!(supply.take_next(64 << 10).is_some());
+        supply.prepared(Some(next));
+        assert!(supply.take_next(0).is_none());
+        assert_eq!(supply.orders().active.number, ChunkNumber::new(1));
+    }
+
+    #[test]
+    fn the_writer_learns_of_a_full_disk_and_of_its_end() {
+        let supply = supply(&SimDisk::new());
+        assert!(!supply.need(Need::Active(1)));
+        supply.disk_full();
+        assert!(supply.need(Need::Active(1)));
+        supply.prepared(None);
+        assert!(!supply.need(Need::Active(1)));
+        assert_eq!(supply.waits(), 2, "a need that goes on is one wait");
     }
 }

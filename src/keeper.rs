@@ -66,6 +66,14 @@ impl Keeper {
     pub(crate) fn step(&mut self) -> Step {
         let now = self.shared.clock.monotonic();
         let orders = self.shared.supply.orders();
+        if now >= self.hint_due {
+            self.hint_due = now + HINT_AGE_MAX;
+            match self.hint.write(self.log, orders.place, false) {
+                Ok(true) => return self.worked(),
+                Ok(false) => {}
+                Err(_) => self.shared.meter.errors.add(1),
+            }
+        }
         if self.shared.failure.get().is_none() && now >= self.full_until {
             match self.prepare(&orders) {
                 Ok(true) => return self.worked(),
@@ -80,14 +88,6 @@ impl Keeper {
                 self.shared.meter.errors.add(1);
             }
             return self.worked();
-        }
-        if now >= self.hint_due {
-            self.hint_due = now + HINT_AGE_MAX;
-            match self.hint.write(self.log, orders.place, false) {
-                Ok(true) => return self.worked(),
-                Ok(false) => {}
-                Err(_) => self.shared.meter.errors.add(1),
-            }
         }
         Step::Until(self.hint_due)
     }

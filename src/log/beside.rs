@@ -20,7 +20,7 @@ use crate::index::ChunkIndex;
 use crate::index::memory::MemoryIndex;
 use crate::index::segments::Segment;
 use crate::keeper::open_sealed;
-use crate::position::Position;
+use crate::position::{ChunkNumber, Position};
 use crate::read::View;
 
 impl View {
@@ -44,10 +44,22 @@ impl View {
     }
 
     pub(crate) fn open_on(disk: &dyn Disk) -> Result<Self, OpenError> {
-        let Directory::Log(listing) = directory::read(disk, Access::Read)? else {
-            return Err(OpenError::Missing(disk.label()));
-        };
-        view(listing)
+        let mut chunks = 0;
+        loop {
+            let Directory::Log(listing) = directory::read(disk, Access::Read)? else {
+                return Err(OpenError::Missing(disk.label()));
+            };
+            let before = std::mem::replace(&mut chunks, listing.chunks.len() as u64);
+            // The hint is read last. Where it names a later chunk, the writing process has rolled
+            // meanwhile, and the next look sees that chunk; or its file is gone.
+            match listing.hint {
+                Some(hint) if hint.chunk.get() >= chunks && chunks > before => {}
+                Some(hint) if hint.chunk.get() >= chunks => {
+                    return Err(OpenError::MissingChunk(ChunkNumber::new(chunks)));
+                }
+                _ => return view(listing),
+            }
+        }
     }
 }
 

@@ -1,0 +1,223 @@
+//! Tests of a log on a disk that fails: a full disk is told and gone on from, a failed sync or
+//! write is final, and every waiter is answered.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::{count, event, small, stream};
+use crate::clock::SystemClock;
+use crate::disk::sim::SimDisk;
+use crate::disk::{Access, Disk, DiskFile, LockError, Map};
+use crate::error::AppendError;
+use crate::event::{Expected, NewEvent};
+use crate::log::Log;
+use crate::position::Position;
+
+/// What fails at the moment.
+#[derive(Debug, Default)]
+struct Faults {
+    /// Writes and creations of chunks: the disk is full.
+    full: AtomicBool,
+    /// Writes of anything.
+    write: AtomicBool,
+    /// Syncs of chunks.
+    sync: AtomicBool,
+    /// Bytes read back through a map are not those that were written.
+    rot: AtomicBool,
+}
+
+impl Faults {
+    fn check(&self, fault: &AtomicBool, kind: io::ErrorKind) -> io::Result<()> {
+        if fault.load(Ordering::SeqCst) { Err(kind.into()) } else { Ok(()) }
+    }
+}
+
+#[derive(Debug)]
+struct FailingDisk {
+    inner: SimDisk,
+    faults: Arc<Faults>,
+}
+
+#[derive(Debug)]
+struct FailingFile {
+    inner: Arc<dyn DiskFile>,
+    faults: Arc<Faults>,
+}
+
+impl FailingDisk {
+    fn wrap(&self, inner: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        Arc::new(FailingFile { inner, faults: Arc::clone(&self.faults) })
+    }
+}
+
+impl Disk for FailingDisk {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.faults.check(&self.faults.full, io::ErrorKind::StorageFull)?;
+        self.inner.create(name).map(|file| self.wrap(file))
+    }
+
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
+        self.inner.open(name, access).map(|file| self.wrap(file))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.inner.list()
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.inner.sync_directory()
+    }
+
+    fn lock(&self) -> Result<Box<dyn fmt::Debug + Send + Sync>, LockError> {
+        self.inner.lock()
+    }
+
+    fn label(&self) -> String {
+        self.inner.label()
+    }
+}
+
+impl DiskFile for FailingFile {
+    fn size(&self) -> io::Result<u64> {
+        self.inner.size()
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.inner.read_at(bytes, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.faults.check(&self.faults.write, io::ErrorKind::Other)?;
+        if bytes.iter().all(|byte| *byte == 0) {
+            // Zeros that are written ahead take space, overwriting them does not.
+            self.faults.check(&self.faults.full, io::ErrorKind::StorageFull)?;
+        }
+        let mut bytes = bytes.to_vec();
+        if self.faults.rot.load(Ordering::SeqCst) && bytes.len() > 200 {
+            bytes[150] ^= 1;
+        }
+        self.inner.write_at(&bytes, offset)
+    }
+
+    fn grow(&self, size: u64) -> io::Result<()> {
+        self.inner.grow(size)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.faults.check(&self.faults.sync, io::ErrorKind::Other)?;
+        self.inner.sync_data()
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
+        self.inner.next_data(offset)
+    }
+
+    fn next_hole(&self, offset: u64) -> io::Result<u64> {
+        self.inner.next_hole(offset)
+    }
+
+    fn map(&self, length: u64) -> io::Result<Map> {
+        self.inner.map(length)
+    }
+}
+
+fn failing() -> (SimDisk, Arc<Faults>, Log) {
+    let (inner, faults) = (SimDisk::new(), Arc::new(Faults::default()));
+    let disk = FailingDisk { inner: inner.clone(), faults: Arc::clone(&faults) };
+    let log = small().open_on(Arc::new(disk), Arc::new(SystemClock::default())).unwrap();
+    (inner, faults, log)
+}
+
+fn reopen(disk: &SimDisk) -> Log {
+    small().open_on(Arc::new(disk.clone()), Arc::new(SystemClock::default())).unwrap()
+}
+
+#[test]
+fn f24_a_full_disk_is_told_and_appends_go_on_when_there_is_space() {
+    let (disk, faults, log) = failing();
+    count(&log, 0..10);
+    faults.full.store(true, Ordering::SeqCst);
+    let big = || NewEvent::new("Big", vec![1; 200 << 10]);
+    let mut stored = 10;
+    let full = loop {
+        match log.append("big", Expected::Any, [big()]).unwrap().wait() {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+        assert!(stored < 100, "the disk never got full");
+    };
+    assert!(matches!(full, AppendError::Full), "{full}");
+    assert_eq!(log.view().end(), Position::new(stored), "reads go on");
+    faults.full.store(false, Ordering::SeqCst);
+    let resumed = (0..1000).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        log.append("big", Expected::Any, [big()]).unwrap().wait().ok()
+    });
+    assert_eq!(resumed.unwrap().first_position, Position::new(stored), "gapless");
+    log.close().unwrap();
+    assert_eq!(reopen(&disk).view().end(), Position::new(stored + 1));
+}
+
+/// Breaks the log with many appends in flight, and checks what everybody is told.
+fn a_failure_is_final(fault: impl Fn(&Faults) -> &AtomicBool, told: &str) {
+    let (disk, faults, log) = failing();
+    count(&log, 0..50);
+    fault(&faults).store(true, Ordering::SeqCst);
+    let append = |number| log.append(&stream(number), Expected::Any, [event(number)]);
+    let acks: Vec<_> = (50..100).filter_map(|number| append(number).ok()).collect();
+    for ack in acks {
+        match ack.wait() {
+            Err(AppendError::Failed(error)) => assert!(error.to_string().contains(told), "{error}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    fault(&faults).store(false, Ordering::SeqCst);
+    let late = append(100).map(|ack| ack.wait()).and_then(|outcome| outcome);
+    assert!(matches!(late, Err(AppendError::Failed(_))), "a failure is final: {late:?}");
+    assert_eq!(log.view().end(), Position::new(50));
+    assert_eq!(log.read_all(..).unwrap().filter(Result::is_ok).count(), 50, "reads go on");
+    assert!(log.close().unwrap_err().to_string().contains(told));
+    let log = reopen(&disk);
+    assert!(!log.report().clean);
+    assert!(log.view().end() >= Position::new(50));
+    let next = log.view().end().get();
+    count(&log, next..next + 10);
+}
+
+#[test]
+fn f20_a_failed_sync_is_final() {
+    a_failure_is_final(|faults| &faults.sync, "chunk-0000000000");
+}
+
+#[test]
+fn f21_a_failed_write_is_final() {
+    a_failure_is_final(|faults| &faults.write, "chunk-0000000000");
+}
+
+#[test]
+fn bytes_that_read_back_wrong_are_never_acked() {
+    let (disk, faults, log) = failing();
+    count(&log, 0..5);
+    faults.rot.store(true, Ordering::SeqCst);
+    let data = vec![7; 500];
+    let ack = log.append("s", Expected::Any, [NewEvent::new("Rotten", data)]).unwrap();
+    match ack.wait() {
+        Err(AppendError::Failed(error)) => {
+            assert!(error.to_string().contains("checksum"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(log.view().end(), Position::new(5));
+    drop(log);
+    let refused = small().open_on(Arc::new(disk), Arc::new(SystemClock::default()));
+    match refused {
+        // Nothing said that the rotten group was durable, so it may have been a torn write.
+        Ok(log) => {
+            assert_eq!((log.view().end(), log.report().cut.is_some()), (Position::new(5), true))
+        }
+        Err(error) => assert!(error.to_string().contains("checksum"), "{error}"),
+    }
+}

@@ -13,6 +13,7 @@ mod failure;
 mod files;
 mod import;
 mod info;
+mod inspect;
 mod intake;
 mod line;
 mod lines;
@@ -21,6 +22,7 @@ mod read;
 mod show;
 mod streams;
 mod stress;
+mod walk;
 
 use std::process::ExitCode;
 
@@ -54,6 +56,7 @@ enum Verb {
     Streams(streams::Args),
     Info(info::Args),
     Chunks(chunks::Args),
+    Inspect(inspect::Args),
     Stress(stress::Args),
 }
 
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
         Verb::Streams(args) => streams::run(args),
         Verb::Info(args) => info::run(args),
         Verb::Chunks(args) => chunks::run(args),
+        Verb::Inspect(args) => inspect::run(args),
         Verb::Stress(args) => stress::run(args),
     };
     result.map_or_else(|error| error.report(), Outcome::code)

@@ -22,6 +22,7 @@ mod read;
 mod show;
 mod streams;
 mod stress;
+mod verify;
 mod walk;
 
 use std::process::ExitCode;
@@ -57,6 +58,7 @@ enum Verb {
     Info(info::Args),
     Chunks(chunks::Args),
     Inspect(inspect::Args),
+    Verify(verify::Args),
     Stress(stress::Args),
 }
 
@@ -79,6 +81,7 @@ pub fn main() -> ExitCode {
         Verb::Info(args) => info::run(args),
         Verb::Chunks(args) => chunks::run(args),
         Verb::Inspect(args) => inspect::run(args),
+        Verb::Verify(args) => verify::run(args),
         Verb::Stress(args) => stress::run(args),
     };
     result.map_or_else(|error| error.report(), Outcome::code)

@@ -70,6 +70,10 @@ mod read;
 
 mod log;
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+
 pub use chunk::recover::Cut;
 pub use clock::Timestamp;
 pub use error::{AppendError, Damage, Error, ErrorKind, OpenError, Result};

@@ -1,0 +1,88 @@
+//! Owns the command line: its verbs, one file each, and what every verb keeps to.
+//!
+//! Promises a person: tables, and errors that say what to do next. Promises a program: `--json`,
+//! nothing but results on stdout, and exit codes: 0 good, 1 found damage or lost events, 2 wrong
+//! usage, 3 cannot (locked, full, missing), 130 interrupted. Never makes a log but by `append`,
+//! `import` and `stress`.
+
+mod append;
+mod args;
+mod chunks;
+mod export;
+mod failure;
+mod files;
+mod import;
+mod info;
+mod inspect;
+mod intake;
+mod line;
+mod lines;
+mod open;
+mod read;
+mod show;
+mod streams;
+mod stress;
+mod verify;
+mod walk;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use failure::{CliError, Outcome};
+
+/// An append-only event log: append, read, inspect and verify.
+#[derive(Debug, Parser)]
+#[command(name = "paperchase", version, arg_required_else_help = true)]
+#[command(after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    good
+  1    found damage, or events are lost
+  2    wrong usage, or a line of input that cannot be stored
+  3    cannot: locked by another process, disk full, no such log
+  130  interrupted";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Append(append::Args),
+    Import(import::Args),
+    Export(export::Args),
+    Read(read::Args),
+    Streams(streams::Args),
+    Info(info::Args),
+    Chunks(chunks::Args),
+    Inspect(inspect::Args),
+    Verify(verify::Args),
+    Stress(stress::Args),
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let program = Cli::command();
+            return failure::usage(&error, |verb| program.find_subcommand(verb).is_some());
+        }
+    };
+    let result = match &cli.verb {
+        Verb::Append(args) => append::run(args),
+        Verb::Import(args) => import::run(args),
+        Verb::Export(args) => export::run(args),
+        Verb::Read(args) => read::run(args),
+        Verb::Streams(args) => streams::run(args),
+        Verb::Info(args) => info::run(args),
+        Verb::Chunks(args) => chunks::run(args),
+        Verb::Inspect(args) => inspect::run(args),
+        Verb::Verify(args) => verify::run(args),
+        Verb::Stress(args) => stress::run(args),
+    };
+    result.map_or_else(|error| error.report(), Outcome::code)
+}

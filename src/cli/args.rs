@@ -1,0 +1,51 @@
+//! Owns the values that people write on the command line: sizes.
+//!
+//! Promises: a size means what its unit says, and what does not fit is refused with the reason.
+
+/// A size in bytes: `4096`, `64k`, `1MiB`. `k`, `m`, `g` alone and with `iB` are powers of 1024,
+/// with `B` of 1000.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 =
+        number.parse().map_err(|_| format!("{text:?} does not begin with a number"))?;
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        _ => {
+            return Err(format!("{unit:?} is no unit; use k, m, g, KiB, MiB, GiB, kB, MB or GB"));
+        }
+    };
+    number.checked_mul(factor).ok_or_else(|| format!("{text:?} is too large"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_powers_of_1024_or_1000() {
+        let good = [
+            ("4096", 4096),
+            ("64k", 65536),
+            ("1MiB", 1 << 20),
+            ("2 g", 2 << 30),
+            ("5MB", 5_000_000),
+        ];
+        for (text, bytes) in good {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in ["", "k", "-1", "1.5m", "1x", "99999999999g", "18446744073709551616"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Owns how a verb ends: its exit code, and the lines on stderr that say what happened and what to
+//! do next.
+//!
+//! Promises: every error of the library maps to one exit code here and nowhere else. A reader that
+//! goes away (`| head`) is no error.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::{AppendError, Error, ErrorKind, OpenError};
+
+const DAMAGE: u8 = 1;
+const USAGE: u8 = 2;
+const CANNOT: u8 = 3;
+const INTERRUPTED: u8 = 130;
+
+/// How a verb ends that could do its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// All is well.
+    Good,
+    /// The verb found damage or lost events, and has listed them.
+    Damage,
+    /// The verb ended early because somebody asked it to.
+    Interrupted,
+}
+
+impl Outcome {
+    pub(super) fn code(self) -> ExitCode {
+        match self {
+            Self::Good => ExitCode::SUCCESS,
+            Self::Damage => ExitCode::from(DAMAGE),
+            Self::Interrupted => ExitCode::from(INTERRUPTED),
+        }
+    }
+}
+
+/// Why a verb could not do its work.
+#[derive(Debug)]
+pub(super) struct CliError {
+    code: u8,
+    what: String,
+    next: Option<String>,
+}
+
+impl CliError {
+    /// Damage or lost events stand in the way.
+    pub(super) fn damage(what: impl Display) -> Self {
+        Self { code: DAMAGE, what: what.to_string(), next: None }
+    }
+
+    /// The caller asked for something that is not possible at all.
+    pub(super) fn usage(what: impl Display) -> Self {
+        Self { code: USAGE, what: what.to_string(), next: None }
+    }
+
+    /// Not possible here and now.
+    pub(super) fn cannot(what: impl Display) -> Self {
+        Self { code: CANNOT, what: what.to_string(), next: None }
+    }
+
+    /// Adds what the caller can do about it.
+    pub(super) fn next(mut self, next: impl Display) -> Self {
+        self.next = Some(next.to_string());
+        self
+    }
+
+    /// A failed write to stdout. A reader that went away has what it wanted, so that ends the verb
+    /// without a word.
+    pub(super) fn output(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self { code: 0, what: String::new(), next: None },
+            _ => Self::cannot(format_args!("writing to stdout: {error}")),
+        }
+    }
+
+    /// Says on stderr what happened.
+    pub(super) fn report(&self) -> ExitCode {
+        if !self.what.is_empty() {
+            say(&self.what);
+        }
+        if let Some(next) = &self.next {
+            let _ = writeln!(io::stderr(), "  try: {next}");
+        }
+        ExitCode::from(self.code)
+    }
+
+    pub(super) fn open(place: &str, error: &OpenError) -> Self {
+        let unchanged = "nothing was changed";
+        match error {
+            OpenError::Locked { pid } => {
+                let who = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
+                Self::cannot(format_args!("{place} is open for writing in {who}"))
+                    .next("stop that process first; all verbs that only read work beside it")
+            }
+            OpenError::Corrupt(damage) => Self::damage(format_args!("damaged: {damage}"))
+                .next(format_args!("`paperchase verify {place}` lists all damage; {unchanged}")),
+            OpenError::LostData { expected, found } => Self::damage(format_args!(
+                "events are missing: all below position {expected} were durable, and the log \
+                 ends at {found}"
+            ))
+            .next(format_args!("restore the missing files of {place}; {unchanged}")),
+            OpenError::MissingChunk(number) => {
+                Self::damage(format_args!("chunk {number} of {place} is missing"))
+                    .next(format_args!("restore its file; {unchanged}"))
+            }
+            OpenError::Foreign { file, why } => {
+                Self::damage(format_args!("{file} does not belong to {place}: {why}"))
+                    .next(format_args!("move that file away; {unchanged}"))
+            }
+            OpenError::Missing(_) => missing(place),
+            OpenError::InvalidOption { option, problem } => {
+                Self::usage(format_args!("{}: {problem}", option.replace('_', "-")))
+            }
+            OpenError::Failed(error) => Self::from(error.clone()),
+            other => Self::cannot(other),
+        }
+    }
+}
+
+impl From<Error> for CliError {
+    fn from(error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::Damage => {
+                Self::damage(&error).next("`paperchase verify` on this log lists all damage")
+            }
+            _ => Self::cannot(&error),
+        }
+    }
+}
+
+/// Why an append was not stored, as an error of the whole verb.
+pub(super) fn append(place: &str, error: &AppendError) -> CliError {
+    match error {
+        AppendError::Full => CliError::cannot("the disk is full")
+            .next("free some space, then send the rest again from the line named above"),
+        AppendError::Busy => CliError::cannot("the log took no more events for 30 seconds")
+            .next(format_args!("look at the load on the disk of {place}")),
+        AppendError::Failed(cause) => CliError::cannot(format_args!("the log has failed: {cause}"))
+            .next(format_args!("`paperchase info {place}` recovers it; then compare and go on")),
+        other => CliError::cannot(other),
+    }
+}
+
+/// There is no log at this place.
+pub(super) fn missing(place: &str) -> CliError {
+    CliError::cannot(format_args!("there is no log in {place}"))
+        .next("look for a directory with files named `chunk-...`; `append` and `import` make one")
+}
+
+/// Says one line on stderr. Nobody can be told that stderr itself is gone.
+pub(super) fn say(what: impl Display) {
+    let _ = writeln!(io::stderr(), "paperchase: {what}");
+}
+
+/// Help goes to stdout with success, wrong usage to stderr in the same form as every other error.
+pub(super) fn usage(error: &clap::Error, is_verb: impl Fn(&str) -> bool) -> ExitCode {
+    if !error.use_stderr() {
+        return match error.print() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => CliError::output(&error).report(),
+        };
+    }
+    let text = error.render().to_string();
+    let Some(text) = text.strip_prefix("error: ") else {
+        // The call without any verb shows the help.
+        let _ = write!(io::stderr(), "{text}");
+        return ExitCode::from(USAGE);
+    };
+    let what: Vec<_> = text.lines().take_while(|line| !line.starts_with("Usage: ")).collect();
+    let what = what.join("\n").replace("\n\n", "\n");
+    let what = what.split("\nFor more information").next().unwrap_or_default();
+    let verb = std::env::args().nth(1).filter(|verb| is_verb(verb));
+    let verb = verb.map_or_else(String::new, |verb| format!(" {verb}"));
+    CliError::usage(what.trim_end()).next(format_args!("paperchase{verb} --help")).report();
+    ExitCode::from(USAGE)
+}

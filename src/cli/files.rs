@@ -1,0 +1,154 @@
+//! Owns what a verb learns of a log from its directory alone: which chunk files there are, what the
+//! hint says, and whether somebody writes.
+//!
+//! Promises: changes no byte of the log. Works on damaged logs, where nothing else does.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{CliError, failure};
+use crate::chunk::directory::HINT;
+use crate::chunk::{file_name, number_of};
+use crate::disk::{Access, Disk, DiskFile, LockError, OsDisk};
+use crate::format::header::ChunkHeader;
+use crate::format::hint::{self, Hint};
+use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE, is_zero};
+use crate::position::ChunkNumber;
+
+/// A log's directory.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) disk: OsDisk,
+    pub(super) place: String,
+    /// The chunks that have a file, in order. There is at least one.
+    pub(super) chunks: Vec<ChunkNumber>,
+    /// The names of all files.
+    pub(super) names: Vec<String>,
+}
+
+/// Who has a log open for writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writer {
+    Nobody,
+    /// A process, by its id when the lock file names it.
+    Process(Option<u32>),
+}
+
+impl Files {
+    /// Looks into `dir`, which must hold a log.
+    pub(super) fn of(dir: &Path) -> Result<Self, CliError> {
+        let place = dir.display().to_string();
+        let refused = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => failure::missing(&place),
+            _ => CliError::cannot(format_args!("{place}: {error}")),
+        };
+        let disk = OsDisk::open(dir).map_err(refused)?;
+        let names = disk.list().map_err(refused)?;
+        let chunks: Vec<_> = names.iter().filter_map(|name| number_of(name)).collect();
+        if chunks.is_empty() && !names.iter().any(|name| name == HINT) {
+            return Err(failure::missing(&place));
+        }
+        Ok(Self { disk, place, chunks, names })
+    }
+
+    pub(super) fn open(&self, number: ChunkNumber) -> Result<Arc<dyn DiskFile>, CliError> {
+        let name = file_name(number);
+        self.disk
+            .open(&name, Access::Read)
+            .map_err(|error| CliError::cannot(format_args!("open {}/{name}: {error}", self.place)))
+    }
+
+    /// Size of all files and how much of them is not holes.
+    pub(super) fn sizes(&self) -> (u64, u64) {
+        let files = self.names.iter().filter_map(|name| self.disk.open(name, Access::Read).ok());
+        files.fold((0, 0), |(whole, used), file| {
+            let size = file.size().unwrap_or(0);
+            (whole + size, used + without_holes(&*file, size).unwrap_or(size))
+        })
+    }
+
+    /// Length of a chunk's file.
+    pub(super) fn size(&self, number: ChunkNumber) -> Option<u64> {
+        self.open(number).ok()?.size().ok()
+    }
+
+    /// The header of the last chunk that has a sound one.
+    pub(super) fn last_header(&self) -> Option<ChunkHeader> {
+        self.chunks.iter().rev().find_map(|number| self.header(*number))
+    }
+
+    pub(super) fn header(&self, number: ChunkNumber) -> Option<ChunkHeader> {
+        ChunkHeader::decode(&self.block(number)?).ok()
+    }
+
+    /// The first bytes of a chunk's file, as many as a header has or as there are.
+    fn block(&self, number: ChunkNumber) -> Option<Vec<u8>> {
+        let file = self.open(number).ok()?;
+        let mut block = vec![0; usize::try_from(file.size().ok()?.min(CHUNK_HEADER_SIZE)).ok()?];
+        file.read_at(&mut block, 0).ok()?;
+        Some(block)
+    }
+
+    /// Whether nothing was ever written where the header of this chunk should be.
+    pub(super) fn is_blank(&self, number: ChunkNumber) -> bool {
+        self.block(number).is_some_and(|block| is_zero(&block))
+    }
+
+    /// The newest hint, when there is one.
+    pub(super) fn hint(&self) -> Option<Hint> {
+        let file = self.disk.open(HINT, Access::Read).ok()?;
+        let mut bytes = vec![0; usize::try_from(file.size().ok()?.min(hint::FILE_SIZE)).ok()?];
+        file.read_at(&mut bytes, 0).ok()?;
+        match self.last_header() {
+            Some(header) => Hint::newest(&bytes, header.log),
+            None => Hint::newest_of_any(&bytes),
+        }
+    }
+
+    /// Whether the log was closed by whoever wrote it last. A writer that is killed soon after it
+    /// began leaves the hint of the one before it, so nothing may stand behind the end that the
+    /// hint names.
+    pub(super) fn is_clean(&self) -> bool {
+        let Some(hint) = self.hint().filter(|hint| hint.clean) else { return false };
+        let is_last = self.header(hint.chunk.next()).is_none();
+        is_last && self.ends_at(hint.chunk, hint.end.data_end).unwrap_or(false)
+    }
+
+    fn ends_at(&self, number: ChunkNumber, end: u64) -> Option<bool> {
+        let file = self.open(number).ok()?;
+        let room = file.size().ok()?.saturating_sub(end).min(GROUP_HEADER_SIZE);
+        let mut next = vec![0; usize::try_from(room).ok()?];
+        file.read_at(&mut next, end).ok()?;
+        Some(is_zero(&next))
+    }
+
+    /// Who writes. Takes the lock for a moment, so it is asked only of logs that are not closed.
+    pub(super) fn writer(&self) -> Writer {
+        match self.disk.lock() {
+            Err(LockError::Held { pid }) => Writer::Process(pid),
+            // Where no lock can be taken, nobody who would need it can write.
+            Ok(_) | Err(LockError::Io(_)) => Writer::Nobody,
+        }
+    }
+}
+
+fn without_holes(file: &dyn DiskFile, size: u64) -> io::Result<u64> {
+    let (mut at, mut used) = (0, 0);
+    while at < size
+        && let Some(start) = file.next_data(at)?
+    {
+        let hole = file.next_hole(start)?;
+        let end = if hole <= start { size } else { hole };
+        used += end - start;
+        at = end;
+    }
+    Ok(used)
+}
+
+/// How many bytes stdin will give, when it is a file.
+pub(super) fn stdin_size() -> Option<u64> {
+    let stat = rustix::fs::fstat(io::stdin()).ok()?;
+    let is_file = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
+    is_file.then(|| u64::try_from(stat.st_size).ok()).flatten()
+}

@@ -1,0 +1,36 @@
+//! Owns the verb `import`: each line of stdin is one whole event, as `export` writes it.
+//!
+//! Promises: order, ids and content are kept byte for byte; positions, versions and times are those
+//! of this log.
+
+use std::path::PathBuf;
+
+use super::intake::Intake;
+use super::{CliError, Outcome, args, line};
+
+/// Append events from stdin: each line is one event as JSON, as `export` writes it
+///
+/// A line has the fields `stream`, `type`, and if wanted `id`, `data`, `metadata` and `tags`.
+/// `data` and `metadata` are any JSON value, kept byte for byte; other bytes travel in
+/// `data_base64` and `metadata_base64`. A missing id is made. `position`, `version` and `time` are
+/// passed over. A line that cannot be stored ends the import; all lines before it are stored.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  zcat flights.ndjson.gz | paperchase import data
+  paperchase export old | paperchase import new --chunk-size 64MiB
+  echo '{\"stream\":\"cart-7\",\"type\":\"Added\",\"data\":{}}' | paperchase import data")]
+pub(super) struct Args {
+    /// Directory of the log; it is made where there is none
+    dir: PathBuf,
+    /// Size of new chunk files, such as 64MiB
+    #[arg(long, value_name = "SIZE", value_parser = args::size)]
+    chunk_size: Option<u64>,
+    /// Report as one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
+    Intake { dir: &args.dir, chunk_size: args.chunk_size, json: args.json }.run(line::parse)
+}

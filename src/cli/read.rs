@@ -1,0 +1,175 @@
+//! Owns the verb `read`: events for people, as a table that fits the terminal, or for programs, as
+//! `export` writes them.
+//!
+//! Promises: output begins before all is read, and memory does not grow with the log.
+
+use std::path::PathBuf;
+
+use comfy_table::{Cell, ColumnConstraint, ContentArrangement, Row, Table, Width};
+
+use super::show::{self, Output};
+use super::{CliError, Outcome, line, open};
+use crate::{Error, Position, RecordedEvent, StreamVersion, View, category};
+
+/// Rows that are laid out together.
+const PAGE: usize = 500;
+const TITLES: [&str; 6] = [">POSITION", "STREAM", ">VERSION", "TYPE", "TIME", "DATA"];
+/// Least width that is left to the data, however wide the names are.
+const DATA_MIN: u16 = 20;
+
+/// Read events as a table, or as JSON lines
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  paperchase read data --limit 20
+  paperchase read data --stream cart-7 --from 3
+  paperchase read data --type OrderPlaced --backwards --limit 5 --json")]
+#[command(group = clap::ArgGroup::new("filter"))]
+pub(super) struct Args {
+    /// Directory of the log
+    dir: PathBuf,
+    /// Only events of this stream
+    #[arg(long, value_name = "NAME", group = "filter")]
+    stream: Option<String>,
+    /// Only events of streams of this category: the part of their name before the first `-`
+    #[arg(long, value_name = "NAME", group = "filter")]
+    category: Option<String>,
+    /// Only events of this type
+    #[arg(long = "type", value_name = "NAME", group = "filter")]
+    event_type: Option<String>,
+    /// Only events with this tag
+    #[arg(long, value_name = "TAG", group = "filter")]
+    tag: Option<String>,
+    /// Begin here: a version with --stream, otherwise a position
+    #[arg(long, value_name = "NUMBER")]
+    from: Option<u64>,
+    /// At most this many events
+    #[arg(long, value_name = "COUNT", default_value_t = u64::MAX, hide_default_value = true)]
+    limit: u64,
+    /// Downwards, from the end or from --from
+    #[arg(long)]
+    backwards: bool,
+    /// One JSON object a line, as `export` writes it
+    #[arg(long)]
+    json: bool,
+}
+
+type Events<'a> = Box<dyn Iterator<Item = Result<RecordedEvent, Error>> + 'a>;
+
+pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
+    let reading = open::for_reading(&args.dir)?;
+    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let events = select(args, &reading.view)?
+        .filter(|event| event.as_ref().map_or(true, |event| args.admits(event)))
+        .take(limit);
+    let mut output = Output::new();
+    if args.json {
+        let mut text = Vec::new();
+        for event in events {
+            text.clear();
+            line::write(&mut text, &event?);
+            output.bytes(&text)?;
+        }
+    } else {
+        print_table(events, &mut output)?;
+    }
+    output.finish()?;
+    Ok(Outcome::Good)
+}
+
+fn select<'a>(args: &Args, view: &'a View) -> Result<Events<'a>, CliError> {
+    if let Some(stream) = &args.stream {
+        let from = args.from.map(StreamVersion::new);
+        return Ok(match (from, args.backwards) {
+            (None, false) => Box::new(view.read_stream(stream, ..)?),
+            (None, true) => Box::new(view.read_stream(stream, ..)?.rev()),
+            (Some(from), false) => Box::new(view.read_stream(stream, from..)?),
+            (Some(from), true) => Box::new(view.read_stream(stream, ..=from)?.rev()),
+        });
+    }
+    let from = args.from.map(Position::new);
+    Ok(match (from, args.backwards) {
+        (None, false) => Box::new(view.read_all(..)),
+        (None, true) => Box::new(view.read_all(..).rev()),
+        (Some(from), false) => Box::new(view.read_all(from..)),
+        (Some(from), true) => Box::new(view.read_all(..=from).rev()),
+    })
+}
+
+impl Args {
+    fn admits(&self, event: &RecordedEvent) -> bool {
+        let is = |wanted: &Option<String>, found: &str| {
+            wanted.as_ref().is_none_or(|wanted| wanted == found)
+        };
+        is(&self.category, category(event.stream()))
+            && is(&self.event_type, event.event_type())
+            && self.tag.as_ref().is_none_or(|tag| event.tags().any(|found| found == tag))
+    }
+}
+
+fn print_table(
+    events: impl Iterator<Item = Result<RecordedEvent, Error>>,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let mut page = Vec::with_capacity(PAGE);
+    // Later pages keep at least the widths of the first, so that columns stay in line.
+    let mut widths = Vec::new();
+    for event in events {
+        page.push(event?);
+        if page.len() == PAGE {
+            print_page(&page, &mut widths, output)?;
+            page.clear();
+        }
+    }
+    if !page.is_empty() || widths.is_empty() {
+        print_page(&page, &mut widths, output)?;
+    }
+    Ok(())
+}
+
+fn print_page(
+    events: &[RecordedEvent],
+    widths: &mut Vec<u16>,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let mut table = show::table(TITLES);
+    let is_first = widths.is_empty();
+    for event in events {
+        let mut row = Row::from([
+            Cell::new(show::count(event.position().get())),
+            Cell::new(show::plain(event.stream())),
+            Cell::new(show::count(event.version().get())),
+            Cell::new(show::plain(event.event_type())),
+            Cell::new(show::time(event.time())),
+            Cell::new(show::preview(event.data())),
+        ]);
+        table.add_row(row.max_height(1).clone());
+    }
+    fit(&mut table, widths);
+    let lines = table.lines().skip(usize::from(!is_first));
+    lines.into_iter().try_for_each(|line| output.line(line.trim_end()))
+}
+
+/// Gives the data what the other columns leave of the terminal.
+fn fit(table: &mut Table, widths: &mut Vec<u16>) {
+    let content = table.column_max_content_widths();
+    let fixed = content.iter().take(TITLES.len() - 1);
+    *widths = fixed
+        .enumerate()
+        .map(|(index, width)| (*width).max(widths.get(index).copied().unwrap_or(0)))
+        .collect();
+    let padding = 2;
+    let taken = widths.iter().fold(0_u16, |sum, width| sum.saturating_add(width + padding));
+    let data = show::width().saturating_sub(taken).max(DATA_MIN);
+    let constraints = widths.iter().map(|width| width + padding).chain([data]);
+    table
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_constraints(constraints.map(|width| ColumnConstraint::Absolute(Width::Fixed(width))));
+    // Data is one word: it is cut where the line ends, not where a blank happens to be.
+    table.column_iter_mut().for_each(|column| {
+        column.set_delimiter('\0');
+    });
+    if let Some(data) = table.column_mut(TITLES.len() - 1) {
+        data.set_padding((0, 0));
+    }
+}

@@ -1,0 +1,254 @@
+//! Owns the way through one chunk file as it is on disk, sound or not: group by group, past damage,
+//! to its end.
+//!
+//! Promises: reads by calls, never through a map, so that a bad sector is an answer and not the end
+//! of the process. Accepts exactly what recovery accepts (`chunk::scan`). Memory is bounded by one
+//! group and one piece. Changes nothing.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::chunk::scan::{self, BadGroup, Cursor};
+use crate::disk::DiskFile;
+use crate::error::Damage;
+use crate::format::checksum::ChunkSalt;
+use crate::format::event::{self, EventFlaw};
+use crate::format::group::{CheckedHeader, GroupHeader, MAGIC};
+use crate::format::page::Flaw;
+use crate::format::{ALIGNMENT, GROUP_HEADER_SIZE, is_zero};
+use crate::position::{ChunkNumber, Position};
+
+/// How much is read at once.
+const PIECE: u64 = 1 << 20;
+
+/// The bytes of a file, read in pieces.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    file: Arc<dyn DiskFile>,
+    pub(super) size: u64,
+    piece: Bytes,
+    start: u64,
+}
+
+/// A group that fits its checksums and what came before it.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) at: Cursor,
+    pub(super) checked: CheckedHeader,
+    pub(super) body: Bytes,
+}
+
+/// What stands behind the last sound group of a file whose end nothing else names.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    /// From there to behind the last byte that is not zero.
+    pub(super) garbage: Option<Range<u64>>,
+    /// The first sound group header in it.
+    pub(super) group: Option<u64>,
+    /// The greatest durable-through mark of all sound group headers in it.
+    pub(super) durable: Position,
+}
+
+impl Pieces {
+    pub(super) fn new(file: Arc<dyn DiskFile>) -> io::Result<Self> {
+        let size = file.size()?;
+        Ok(Self { file, size, piece: Bytes::new(), start: 0 })
+    }
+
+    /// The bytes from `offset`, as many as wanted or as there are.
+    pub(super) fn bytes(&mut self, offset: u64, length: u64) -> io::Result<Bytes> {
+        let end = offset.saturating_add(length).min(self.size);
+        let offset = offset.min(end);
+        if offset < self.start || end > self.start + self.piece.len() as u64 {
+            let wanted = (end - offset).max(PIECE).min(self.size - offset);
+            let mut piece = vec![0; usize::try_from(wanted).map_err(io::Error::other)?];
+            // An old piece must not answer for a place that could not be read.
+            self.piece = Bytes::new();
+            self.file.read_at(&mut piece, offset)?;
+            (self.piece, self.start) = (piece.into(), offset);
+        }
+        let (start, length) = (offset - self.start, end - offset);
+        let start = usize::try_from(start).map_err(io::Error::other)?;
+        Ok(self.piece.slice(start..start + usize::try_from(length).map_err(io::Error::other)?))
+    }
+
+    /// The group at the cursor, when it is sound and ends at or before `end`.
+    pub(super) fn group(
+        &mut self,
+        salt: ChunkSalt,
+        at: &Cursor,
+        end: u64,
+    ) -> io::Result<Result<Group, BadGroup>> {
+        let room = end.saturating_sub(at.offset);
+        let head = self.bytes(at.offset, GROUP_HEADER_SIZE.min(room))?;
+        let length = GroupHeader::decode(&head, salt, at.offset)
+            .map_or(GROUP_HEADER_SIZE, |group| group.header.length());
+        let bytes = self.bytes(at.offset, length.min(room))?;
+        Ok(scan::check_group(&bytes, salt, at).map(|checked| {
+            let body = bytes.slice(GROUP_HEADER_SIZE as usize..);
+            Group { at: *at, checked, body }
+        }))
+    }
+
+    /// The group header at `offset`, when it fits its checksum, whatever its fit to other groups.
+    pub(super) fn header(
+        &mut self,
+        salt: ChunkSalt,
+        offset: u64,
+    ) -> io::Result<Option<CheckedHeader>> {
+        let head = self.bytes(offset, GROUP_HEADER_SIZE)?;
+        Ok(GroupHeader::decode(&head, salt, offset).ok())
+    }
+
+    /// The first place at or behind `from` and before `end` where a sound group header stands, with
+    /// the cursor that it wants to be read with.
+    pub(super) fn resume(
+        &mut self,
+        salt: ChunkSalt,
+        from: u64,
+        end: u64,
+    ) -> io::Result<Option<Cursor>> {
+        let mut at = from.next_multiple_of(ALIGNMENT);
+        while at < end {
+            let piece = self.bytes(at, PIECE.min(end - at))?;
+            for start in (0..piece.len()).step_by(ALIGNMENT as usize) {
+                let offset = at + start as u64;
+                if piece[start..].starts_with(&MAGIC)
+                    && let Some(group) = self.header(salt, offset)?
+                {
+                    return Ok(Some(Cursor {
+                        offset,
+                        chain: group.header.previous_chain,
+                        position: group.header.first_position,
+                        time: group.header.time,
+                    }));
+                }
+            }
+            at += PIECE;
+        }
+        Ok(None)
+    }
+
+    /// What stands from `from` to the end of the file.
+    pub(super) fn rest(&mut self, salt: ChunkSalt, from: u64) -> io::Result<Rest> {
+        let mut rest = Rest::default();
+        let mut at = from;
+        while at < self.size {
+            // Holes are passed over: a large chunk is mostly ahead of its writer.
+            let Some(data) = self.file.next_data(at)? else {
+                break;
+            };
+            at = data.max(at);
+            let piece = self.bytes(at, PIECE)?;
+            if let Some(last) = piece.iter().rposition(|byte| *byte != 0) {
+                rest.garbage = Some(from..at + last as u64 + 1);
+            }
+            at += piece.len().max(1) as u64;
+        }
+        let end = rest.garbage.as_ref().map_or(from, |garbage| garbage.end);
+        let mut place = from + ALIGNMENT;
+        while let Some(found) = self.resume(salt, place, end)? {
+            if let Some(group) = self.header(salt, found.offset)? {
+                rest.group.get_or_insert(found.offset);
+                rest.durable = rest.durable.max(group.header.durable_through);
+            }
+            place = found.offset + ALIGNMENT;
+        }
+        Ok(rest)
+    }
+
+    /// All bytes of a file that nobody will ever change again, such as a sealed chunk. Those who
+    /// cannot bear the end of the process read them by calls first.
+    pub(super) fn mapped(&self) -> io::Result<Bytes> {
+        let map = self.file.map(self.size)?;
+        map.settle(self.size);
+        map.view(0..self.size).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Whether all bytes of `range` are zero.
+    pub(super) fn is_zero(&mut self, range: Range<u64>) -> io::Result<bool> {
+        let mut at = range.start;
+        while at < range.end.min(self.size) {
+            let piece = self.bytes(at, PIECE.min(range.end - at))?;
+            if !is_zero(&piece) {
+                return Ok(false);
+            }
+            at += PIECE;
+        }
+        Ok(true)
+    }
+
+    /// What is wrong with a group that is not sound: its damaged events where their own checksums
+    /// name them, otherwise the group. With its header, where that can be trusted.
+    pub(super) fn diagnose(
+        &mut self,
+        salt: ChunkSalt,
+        (chunk, offset): (ChunkNumber, u64),
+        bad: BadGroup,
+    ) -> io::Result<(Option<CheckedHeader>, Vec<Damage>)> {
+        let header = self.header(salt, offset)?.filter(|_| bad.header);
+        let events = match &header {
+            Some(group) if !bad.body => {
+                self.damaged_events(salt, (chunk, offset), &group.header)?
+            }
+            _ => Vec::new(),
+        };
+        let damage = if events.is_empty() { vec![bad.damage(chunk, offset)] } else { events };
+        Ok((header, damage))
+    }
+
+    fn damaged_events(
+        &mut self,
+        salt: ChunkSalt,
+        (chunk, offset): (ChunkNumber, u64),
+        group: &GroupHeader,
+    ) -> io::Result<Vec<Damage>> {
+        let body = self.bytes(offset + GROUP_HEADER_SIZE, group.body_length.into())?;
+        let mut found = Vec::new();
+        if body.len() as u64 != u64::from(group.body_length) {
+            return Ok(found);
+        }
+        let mut at = 0;
+        for ordinal in 0..u64::from(group.events) {
+            let position = group.first_position.plus(ordinal);
+            let rest = &body[at.min(body.len())..];
+            let length = match event::check_event(rest, salt, position) {
+                Ok(layout) => layout.padded_length(),
+                Err(flaw) => {
+                    let place = (chunk, offset + GROUP_HEADER_SIZE + at as u64);
+                    let mut damage = event_damage(place, flaw);
+                    damage.found.push_str(&format!(", in the event at position {position}"));
+                    found.push(damage);
+                    // The lengths stand in the fixed fields: only a flaw behind those leaves them
+                    // to be trusted.
+                    let is_trusted = !matches!(flaw, EventFlaw::Checksum { .. });
+                    let layout = is_trusted.then(|| event::Layout::of(rest)).flatten();
+                    let Some(layout) = layout else { break };
+                    layout.padded_length()
+                }
+            };
+            at += length;
+        }
+        Ok(found)
+    }
+}
+
+/// What is wrong with the header of a chunk.
+pub(super) fn header_damage(number: ChunkNumber, flaw: Flaw) -> Damage {
+    let (what, expected, found) = flaw.describe();
+    let what = match what {
+        "magic" => "chunk header magic",
+        "checksum" => "chunk header checksum",
+        other => other,
+    };
+    Damage::new((number, 0), what, expected, found)
+}
+
+/// What is wrong with the event at a place.
+pub(super) fn event_damage(place: (ChunkNumber, u64), flaw: EventFlaw) -> Damage {
+    let (what, expected, found) = flaw.describe();
+    Damage::new(place, what, expected, found)
+}

@@ -279,9 +279,4 @@ impl Postings {
     pub(crate) fn get(&self, index: usize) -> Option<u32> {
         self.all().get(index)
     }
-
-    /// How many ordinals lie below `limit`: the place from which on they do not.
-    pub(crate) fn below(&self, limit: u32) -> usize {
-        self.all().below(limit)
-    }
 }

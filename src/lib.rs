@@ -84,7 +84,7 @@ pub use options::{
     TYPE_MAX,
 };
 pub use position::{ChunkNumber, Position, StreamVersion};
-pub use read::{ChunkInfo, ChunkState, ReadAll, ReadStream, StreamInfo, View};
+pub use read::{ChunkInfo, ChunkState, ReadAll, ReadKey, StreamInfo, View};
 pub use stage::ack::Ack;
 pub use stage::stats::{DiskStats, QueueStats, StageStats, Stats};
 

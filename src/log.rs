@@ -28,7 +28,7 @@ use crate::format::event::{self, FIXED_SIZE, Place};
 use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE};
 use crate::options::{APPEND_SIZE_MAX, Options};
 use crate::position::{Position, StreamVersion};
-use crate::read::{ReadAll, ReadStream, View};
+use crate::read::{ReadAll, ReadKey, View};
 use crate::stage::ack::{Ack, promise};
 use crate::stage::queue::Refused;
 use crate::stage::stats::Stats;
@@ -141,7 +141,7 @@ impl Log {
         &self,
         stream: &str,
         range: impl RangeBounds<StreamVersion>,
-    ) -> Result<ReadStream> {
+    ) -> Result<ReadKey> {
         self.view().read_stream(stream, range)
     }
 

@@ -6,16 +6,16 @@
 
 mod all;
 mod fetch;
-mod stream;
+mod key;
 
 use std::collections::BTreeMap;
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, Range, RangeBounds};
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 pub use all::ReadAll;
-pub use stream::ReadStream;
+pub use key::ReadKey;
 
 use crate::chunk::Body;
 use crate::clock::Timestamp;
@@ -113,6 +113,11 @@ impl View {
 
     /// All events of a range of positions, in order; `.rev()` reads backwards.
     pub fn read_all(&self, range: impl RangeBounds<Position>) -> ReadAll {
+        let range = self.positions(&range);
+        ReadAll::new(Arc::clone(&self.segments), range.start, range.end)
+    }
+
+    fn positions(&self, range: &impl RangeBounds<Position>) -> Range<Position> {
         let start = match range.start_bound() {
             Bound::Included(position) => *position,
             Bound::Excluded(position) => position.plus(1),
@@ -123,7 +128,43 @@ impl View {
             Bound::Excluded(position) => *position,
             Bound::Unbounded => self.end,
         };
-        ReadAll::new(Arc::clone(&self.segments), start, end.min(self.end))
+        start..end.min(self.end)
+    }
+
+    /// The events of all streams of a category in a range of positions, in order; `.rev()` reads
+    /// backwards.
+    ///
+    /// # Errors
+    /// Damage in the index of a chunk.
+    pub fn read_category(
+        &self,
+        category: &str,
+        range: impl RangeBounds<Position>,
+    ) -> Result<ReadKey> {
+        let range = self.positions(&range);
+        ReadKey::of_key(&self.segments, (KeyKind::Category, category), range)
+    }
+
+    /// The events of a type in a range of positions, in order; `.rev()` reads backwards.
+    ///
+    /// # Errors
+    /// Damage in the index of a chunk.
+    pub fn read_type(
+        &self,
+        event_type: &str,
+        range: impl RangeBounds<Position>,
+    ) -> Result<ReadKey> {
+        let range = self.positions(&range);
+        ReadKey::of_key(&self.segments, (KeyKind::Type, event_type), range)
+    }
+
+    /// The events with a tag in a range of positions, in order; `.rev()` reads backwards.
+    ///
+    /// # Errors
+    /// Damage in the index of a chunk.
+    pub fn read_tag(&self, tag: &str, range: impl RangeBounds<Position>) -> Result<ReadKey> {
+        let range = self.positions(&range);
+        ReadKey::of_key(&self.segments, (KeyKind::Tag, tag), range)
     }
 
     /// The events of a stream in a range of versions, in order; `.rev()` reads backwards. A stream
@@ -135,7 +176,7 @@ impl View {
         &self,
         stream: &str,
         range: impl RangeBounds<StreamVersion>,
-    ) -> Result<ReadStream> {
+    ) -> Result<ReadKey> {
         let start = match range.start_bound() {
             Bound::Included(version) => *version,
             Bound::Excluded(version) => version.next(),
@@ -146,7 +187,7 @@ impl View {
             Bound::Excluded(version) => *version,
             Bound::Unbounded => StreamVersion::new(u64::MAX),
         };
-        ReadStream::new(&self.segments, self.end, stream, start..end)
+        ReadKey::of_stream(&self.segments, stream, start..end, self.end)
     }
 
     /// The version of a stream's last event; `None` when it has no event.

@@ -129,7 +129,6 @@ fn hex32(value: u32) -> String {
 /// One event of a checked group, as its bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct ScannedEvent<'a> {
-    pub(crate) position: Position,
     /// Offset in the chunk's file.
     pub(crate) offset: u64,
     pub(crate) layout: Layout,
@@ -191,7 +190,7 @@ pub(crate) fn visit_events<'a>(
         if ordinal == 0 && !layout.is_first() {
             return Err(flaw(EventFlaw::Field("first event of its append")));
         }
-        visit(ScannedEvent { position, offset, layout, bytes });
+        visit(ScannedEvent { offset, layout, bytes });
         rest = behind;
     }
     if !rest.is_empty() || appends != header.appends {

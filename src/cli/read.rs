@@ -3,13 +3,14 @@
 //!
 //! Promises: output begins before all is read, and memory does not grow with the log.
 
+use std::ops::Bound;
 use std::path::PathBuf;
 
 use comfy_table::{Cell, ColumnConstraint, ContentArrangement, Row, Table, Width};
 
 use super::show::{self, Output};
 use super::{CliError, Outcome, line, open};
-use crate::{Error, Position, RecordedEvent, StreamVersion, View, category};
+use crate::{Error, Position, RecordedEvent, StreamVersion, View};
 
 /// Rows that are laid out together.
 const PAGE: usize = 500;
@@ -54,14 +55,12 @@ pub(super) struct Args {
     json: bool,
 }
 
-type Events<'a> = Box<dyn Iterator<Item = Result<RecordedEvent, Error>> + 'a>;
+type Events = Box<dyn Iterator<Item = Result<RecordedEvent, Error>>>;
 
 pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     let reading = open::for_reading(&args.dir)?;
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let events = select(args, &reading.view)?
-        .filter(|event| event.as_ref().map_or(true, |event| args.admits(event)))
-        .take(limit);
+    let events = select(args, &reading.view)?.take(limit);
     let mut output = Output::new();
     if args.json {
         let mut text = Vec::new();
@@ -77,34 +76,34 @@ pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     Ok(Outcome::Good)
 }
 
-fn select<'a>(args: &Args, view: &'a View) -> Result<Events<'a>, CliError> {
+fn select(args: &Args, view: &View) -> Result<Events, CliError> {
     if let Some(stream) = &args.stream {
-        let from = args.from.map(StreamVersion::new);
-        return Ok(match (from, args.backwards) {
-            (None, false) => Box::new(view.read_stream(stream, ..)?),
-            (None, true) => Box::new(view.read_stream(stream, ..)?.rev()),
-            (Some(from), false) => Box::new(view.read_stream(stream, from..)?),
-            (Some(from), true) => Box::new(view.read_stream(stream, ..=from)?.rev()),
-        });
+        let versions = range(args, StreamVersion::new);
+        return Ok(directed(args, view.read_stream(stream, versions)?));
     }
-    let from = args.from.map(Position::new);
-    Ok(match (from, args.backwards) {
-        (None, false) => Box::new(view.read_all(..)),
-        (None, true) => Box::new(view.read_all(..).rev()),
-        (Some(from), false) => Box::new(view.read_all(from..)),
-        (Some(from), true) => Box::new(view.read_all(..=from).rev()),
+    let positions = range(args, Position::new);
+    Ok(if let Some(category) = &args.category {
+        directed(args, view.read_category(category, positions)?)
+    } else if let Some(event_type) = &args.event_type {
+        directed(args, view.read_type(event_type, positions)?)
+    } else if let Some(tag) = &args.tag {
+        directed(args, view.read_tag(tag, positions)?)
+    } else {
+        directed(args, view.read_all(positions))
     })
 }
 
-impl Args {
-    fn admits(&self, event: &RecordedEvent) -> bool {
-        let is = |wanted: &Option<String>, found: &str| {
-            wanted.as_ref().is_none_or(|wanted| wanted == found)
-        };
-        is(&self.category, category(event.stream()))
-            && is(&self.event_type, event.event_type())
-            && self.tag.as_ref().is_none_or(|tag| event.tags().any(|found| found == tag))
-    }
+/// From `--from` on, or down from it.
+fn range<T>(args: &Args, number: impl Fn(u64) -> T) -> (Bound<T>, Bound<T>) {
+    let from = args.from.map_or(Bound::Unbounded, |from| Bound::Included(number(from)));
+    if args.backwards { (Bound::Unbounded, from) } else { (from, Bound::Unbounded) }
+}
+
+fn directed(
+    args: &Args,
+    events: impl DoubleEndedIterator<Item = Result<RecordedEvent, Error>> + 'static,
+) -> Events {
+    if args.backwards { Box::new(events.rev()) } else { Box::new(events) }
 }
 
 fn print_table(

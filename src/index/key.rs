@@ -35,6 +35,7 @@ impl KeyKind {
     }
 
     /// The kind that a stored byte stands for.
+    #[cfg(any(test, feature = "cli"))]
     pub(crate) const fn from_u8(byte: u8) -> Option<Self> {
         match byte {
             1 => Some(Self::Stream),

@@ -17,6 +17,7 @@ use crate::format::{ALIGNMENT, CHUNK_HEADER_SIZE, Fields, GROUP_HEADER_SIZE};
 use crate::position::{ChunkNumber, StreamVersion};
 
 mod build;
+#[cfg(any(test, feature = "cli"))]
 mod check;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ pub(crate) struct Table {
     postings: Part,
     filter: Part,
     /// Sections of kinds that this version does not know.
+    #[cfg(any(test, feature = "cli"))]
     others: Vec<Part>,
     ordinals: u32,
     /// Offset behind the chunk's last event.
@@ -65,8 +67,6 @@ pub(crate) struct Found {
     pub(crate) first_version: StreamVersion,
     /// The ordinals of its events as stored, ascending: a u32 each.
     pub(crate) postings: Bytes,
-    /// Number of postings.
-    pub(crate) count: u32,
 }
 
 /// A row of the section of keys.
@@ -99,6 +99,7 @@ impl Table {
             names: known(section::NAMES, "section of names", &|_| true)?,
             postings: known(section::POSTINGS, "section of postings", &postings)?,
             filter: known(section::FILTER, "section of the filter", &filter::is_size)?,
+            #[cfg(any(test, feature = "cli"))]
             others: (footer.sections.iter())
                 .filter(|place| !(section::OFFSETS..=section::FILTER).contains(&place.kind))
                 .map(|place| Part::of(file, place).ok_or("section of an unknown kind"))
@@ -190,7 +191,6 @@ impl Table {
         Ok(Found {
             first_version: StreamVersion::new(row.first_version),
             postings: self.postings.bytes.slice(stored),
-            count: row.count,
         })
     }
 

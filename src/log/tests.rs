@@ -70,6 +70,18 @@ fn check(view: &View, count: u64) {
     }
     let backwards: Vec<_> = view.read_all(..).rev().map(|event| number(&event.unwrap())).collect();
     assert!(backwards.into_iter().eq((0..count).rev()));
+    for parity in 0..2 {
+        let numbers = || (0..count).filter(|number| number % 2 == parity);
+        let tag = format!("parity:{parity}");
+        let events = view.read_tag(&tag, ..).unwrap();
+        assert!(events.map(|event| number(&event.unwrap())).eq(numbers()));
+        let events = view.read_tag(&tag, Position::new(5)..Position::new(50)).unwrap().rev();
+        let some = numbers().filter(|number| (5..50).contains(number)).collect::<Vec<_>>();
+        assert!(events.map(|event| number(&event.unwrap())).eq(some.into_iter().rev()));
+    }
+    assert_eq!(view.read_category("counter", ..).unwrap().count() as u64, count);
+    assert_eq!(view.read_type("Counted", ..).unwrap().count() as u64, count);
+    assert_eq!(view.read_type("counter", ..).unwrap().count(), 0);
     for first in 0..7 {
         let numbers = (first as usize..count as usize).step_by(7).map(|number| number as u64);
         let events = view.read_stream(&stream(first), ..).unwrap();

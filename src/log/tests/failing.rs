@@ -175,7 +175,7 @@ fn a_failure_is_final(fault: impl Fn(&Faults) -> &AtomicBool, told: &str) {
         }
     }
     fault(&faults).store(false, Ordering::SeqCst);
-    let late = append(100).map(|ack| ack.wait()).and_then(|outcome| outcome);
+    let late = append(100).and_then(crate::stage::ack::Ack::wait);
     assert!(matches!(late, Err(AppendError::Failed(_))), "a failure is final: {late:?}");
     assert_eq!(log.view().end(), Position::new(50));
     assert_eq!(log.read_all(..).unwrap().filter(Result::is_ok).count(), 50, "reads go on");
@@ -216,7 +216,7 @@ fn bytes_that_read_back_wrong_are_never_acked() {
     match refused {
         // Nothing said that the rotten group was durable, so it may have been a torn write.
         Ok(log) => {
-            assert_eq!((log.view().end(), log.report().cut.is_some()), (Position::new(5), true))
+            assert_eq!((log.view().end(), log.report().cut.is_some()), (Position::new(5), true));
         }
         Err(error) => assert!(error.to_string().contains("checksum"), "{error}"),
     }

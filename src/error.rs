@@ -221,7 +221,8 @@ pub enum AppendError {
     /// The log is closed.
     #[error("the log is closed")]
     Stopped,
-    /// The log has failed. Whether this append is stored is unknown until the log is opened again.
+    /// The log has failed, or a part of it that this append needs cannot be read. Whether the
+    /// append is stored is unknown until the log is opened again.
     #[error("the log has failed, open it again to recover: {0}")]
     Failed(Error),
 }

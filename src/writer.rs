@@ -25,7 +25,7 @@ use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE};
 use crate::index::segments::Segments;
 use crate::options::{Durability, Options};
 use crate::position::StreamVersion;
-use crate::stage::ack::Promise;
+use crate::stage::ack::{Outcome, Promise};
 use crate::stage::flushable::{Flushable, Raised};
 use crate::stage::pending::{Answer, GroupPlace, PendingGroup};
 use crate::stage::queue::{Queue, Taken};
@@ -143,7 +143,8 @@ impl Writer {
         if let Some(error) = self.shared.failure.get().cloned() {
             return self.refuse_all(&AppendError::Failed(error));
         }
-        match self.gather().and_then(|gathered| self.proceed(gathered)) {
+        let gathered = self.gather();
+        match self.proceed(gathered) {
             Ok(step) => step,
             Err(error) => {
                 self.shared.meter.errors.add(1);
@@ -167,25 +168,25 @@ impl Writer {
         }
     }
 
-    fn gather(&mut self) -> Result<Gathered> {
+    fn gather(&mut self) -> Gathered {
         loop {
             while let Some(next) = self.waiting.front() {
                 let length = next.encoded.len() as u64;
                 if self.group.events > 0
                     && self.group.length() as u64 + length > self.options.group_size as u64
                 {
-                    return Ok(Gathered::Full);
+                    return Gathered::Full;
                 }
                 if let Some(need) = self.lacking(length) {
                     let full = self.group.events > 0;
-                    return Ok(if full { Gathered::Full } else { Gathered::NoRoom(need) });
+                    return if full { Gathered::Full } else { Gathered::NoRoom(need) };
                 }
                 if let Some(submission) = self.waiting.pop() {
-                    self.handle(submission)?;
+                    self.handle(submission);
                 }
             }
             if self.shared.flushable.is_zero() || !self.shared.appends.take(&mut self.waiting) {
-                return Ok(Gathered::All);
+                return Gathered::All;
             }
         }
     }
@@ -205,33 +206,38 @@ impl Writer {
     }
 
     /// Decides an append: its events join the group, or its rejection does.
-    fn handle(&mut self, submission: Submission) -> Result<()> {
+    fn handle(&mut self, submission: Submission) {
         let Submission { encoded, expected, promise, raised } = submission;
         self.begin();
-        let layout = Layout::of(&encoded).expect("a submission is encoded by this crate");
-        let range = layout.parts.stream.start as usize..layout.parts.stream.end as usize;
-        let stream = std::str::from_utf8(&encoded[range]).expect("encoded from a str");
-        let segments = &self.shared.segments;
-        let next = self.heads.next(stream, |stream| segments.head(stream))?;
-        let head = next.get().checked_sub(1).map(StreamVersion::new);
-        let outcome = if expected.admits(head) {
-            let first = self.cursor.position.plus(self.group.events.into());
-            let events = self.group.add(&encoded, self.chunk_salt, first, next);
-            let behind = StreamVersion::new(next.get() + u64::from(events));
-            self.heads.set(stream, behind);
-            Ok(Appended {
-                first_position: first,
-                last_position: first.plus(u64::from(events) - 1),
-                version: StreamVersion::new(behind.get() - 1),
-                time: self.group.time,
-            })
-        } else {
-            Err(AppendError::WrongVersion { stream: stream.to_owned(), expected, actual: head })
-        };
+        let outcome = self.decide(&encoded, expected);
         self.group.answers.push(Answer { promise, outcome });
         self.shared.meter.items.add(1);
         drop(raised);
-        Ok(())
+    }
+
+    fn decide(&mut self, encoded: &[u8], expected: Expected) -> Outcome {
+        let layout = Layout::of(encoded).expect("a submission is encoded by this crate");
+        let range = layout.parts.stream.start as usize..layout.parts.stream.end as usize;
+        let stream = std::str::from_utf8(&encoded[range]).expect("encoded from a str");
+        let segments = &self.shared.segments;
+        // An index that cannot be read leaves this append undecided, and no other.
+        let next = self.heads.next(stream, |stream| segments.head(stream));
+        let next = next.map_err(AppendError::Failed)?;
+        let head = next.get().checked_sub(1).map(StreamVersion::new);
+        if !expected.admits(head) {
+            let stream = stream.to_owned();
+            return Err(AppendError::WrongVersion { stream, expected, actual: head });
+        }
+        let first = self.cursor.position.plus(self.group.events.into());
+        let events = self.group.add(encoded, self.chunk_salt, first, next);
+        let behind = StreamVersion::new(next.get() + u64::from(events));
+        self.heads.set(stream, behind);
+        Ok(Appended {
+            first_position: first,
+            last_position: first.plus(u64::from(events) - 1),
+            version: StreamVersion::new(behind.get() - 1),
+            time: self.group.time,
+        })
     }
 
     /// Begins a group, unless one is begun.

@@ -41,24 +41,34 @@ impl Threads {
     pub(super) fn start(engine: Engine) -> Result<Self, OpenError> {
         let Engine { core, mut writer, chaser, mut keeper } = engine;
         let chaser = Arc::new(Mutex::new(chaser));
+        let closing = Arc::new(Mutex::new(Ok(())));
         let collapse = || {
             let (core, chaser) = (Arc::clone(&core), Arc::clone(&chaser));
             move |error: Error| collapse(&core, &chaser, &error)
         };
-        let closing = Arc::new(Mutex::new(Ok(())));
-        let shared = (Arc::clone(&core), Arc::clone(&closing));
-        let keeper = move || {
-            let outcome = run_keeper(&shared.0, &mut keeper);
-            *shared.1.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
+        let (shared, outcome) = (Arc::clone(&core), Arc::clone(&closing));
+        let keep = move || {
+            let closed = run_keeper(&shared, &mut keeper);
+            *outcome.lock().unwrap_or_else(PoisonError::into_inner) = closed;
         };
-        let keeper = Worker::spawn("paperchase-keeper", keeper, collapse())?;
-        let shared = (Arc::clone(&core), Arc::clone(&chaser));
-        let follow = move || run_chaser(&shared.0, &shared.1);
-        let follow = Worker::spawn("paperchase-chaser", follow, collapse())?;
-        let shared = (Arc::clone(&core), Arc::clone(&chaser));
-        let write = move || run_writer(&shared.0, &mut writer, &shared.1);
-        let write = Worker::spawn("paperchase-writer", write, collapse())?;
-        Ok(Self { core, writer: write, chaser: follow, keeper, closing })
+        let (shared, followed) = (Arc::clone(&core), Arc::clone(&chaser));
+        let follow = move || run_chaser(&shared, &followed);
+        let (shared, stepped) = (Arc::clone(&core), Arc::clone(&chaser));
+        let write = move || run_writer(&shared, &mut writer, &stepped);
+
+        let keeper = Worker::spawn("paperchase-keeper", keep, collapse())?;
+        let chaser = Worker::spawn("paperchase-chaser", follow, collapse());
+        let writer = Worker::spawn("paperchase-writer", write, collapse());
+        match (writer, chaser) {
+            (Ok(writer), Ok(chaser)) => Ok(Self { core, writer, chaser, keeper, closing }),
+            (Err(error), other) | (other, Err(error)) => {
+                core.appends.close();
+                core.groups.close();
+                core.supply.stop();
+                other.into_iter().chain([keeper]).for_each(Worker::join);
+                Err(error.into())
+            }
+        }
     }
 
     /// Stops the stages in the order of the data's way, each when all before it are finished.

@@ -46,7 +46,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
-    Intake { dir: &args.dir, chunk_size: args.chunk_size, json: args.json }
+    Intake { dir: &args.dir, chunk_size: args.chunk_size, json: args.json, acks: false }
         .run(|line| event(args, line))
 }
 

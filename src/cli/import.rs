@@ -29,8 +29,12 @@ pub(super) struct Args {
     /// Report as one JSON object on stdout
     #[arg(long)]
     json: bool,
+    /// Print the last acked position on stdout, a line each time that it grows
+    #[arg(long, conflicts_with = "json")]
+    acks: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
-    Intake { dir: &args.dir, chunk_size: args.chunk_size, json: args.json }.run(line::parse)
+    let Args { dir, chunk_size, json, acks } = args;
+    Intake { dir, chunk_size: *chunk_size, json: *json, acks: *acks }.run(line::parse)
 }

@@ -6,6 +6,7 @@
 //! the report counts exactly what is acked.
 
 use std::collections::VecDeque;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +31,8 @@ pub(super) struct Intake<'a> {
     pub(super) dir: &'a Path,
     pub(super) chunk_size: Option<u64>,
     pub(super) json: bool,
+    /// Tell on stdout how far events are acked, while the work goes on.
+    pub(super) acks: bool,
 }
 
 /// Why the work ended.
@@ -88,8 +91,13 @@ impl Intake<'_> {
         let clock = SystemClock::default();
         let started = clock.monotonic();
         let bar = show::progress(files::stdin_size());
-        let mut pipeline =
-            Pipeline { log: &log, window: VecDeque::new(), tally: Tally::default(), bar };
+        let mut pipeline = Pipeline {
+            log: &log,
+            window: VecDeque::new(),
+            tally: Tally::default(),
+            bar,
+            acks: self.acks,
+        };
         let end = pipeline.work(&stop, &mut parse);
         // Whatever is still in flight was sent before the end, so its failure is the earlier one.
         let end = match (pipeline.settle(0), end) {
@@ -177,6 +185,7 @@ struct Pipeline<'a> {
     window: VecDeque<Flight>,
     tally: Tally,
     bar: ProgressBar,
+    acks: bool,
 }
 
 impl Pipeline<'_> {
@@ -225,6 +234,7 @@ impl Pipeline<'_> {
 
     /// Waits for the oldest acks until at most `left` are in flight.
     fn settle(&mut self, left: usize) -> Result<(), End> {
+        let before = self.tally.last;
         let mut result = Ok(());
         while self.window.len() > left {
             // The first failure is the one to tell; the acks behind it are still counted.
@@ -234,14 +244,30 @@ impl Pipeline<'_> {
                 result = Err(end);
             }
         }
+        if self.acks && self.tally.last != before {
+            self.tell_acked();
+        }
         result.and_then(|()| self.settle_ready())
     }
 
     fn settle_ready(&mut self) -> Result<(), End> {
-        while self.window.front().is_some_and(|flight| flight.ack.is_ready()) {
-            self.settle_one()?;
+        let before = self.tally.last;
+        let mut result = Ok(());
+        while result.is_ok() && self.window.front().is_some_and(|flight| flight.ack.is_ready()) {
+            result = self.settle_one();
         }
-        Ok(())
+        if self.acks && self.tally.last != before {
+            self.tell_acked();
+        }
+        result
+    }
+
+    fn tell_acked(&self) {
+        if let Some(last) = self.tally.last {
+            let mut stdout = std::io::stdout().lock();
+            // Whoever has closed the pipe does not want to know any longer.
+            let _ = writeln!(stdout, "{last}").and_then(|()| stdout.flush());
+        }
     }
 
     fn settle_one(&mut self) -> Result<(), End> {

@@ -89,7 +89,10 @@ impl Promise {
 impl Drop for Promise {
     fn drop(&mut self) {
         if let Some(slot) = self.0.take() {
-            let error = Error::new(ErrorKind::Bug, "an append was dropped without an answer");
+            let error = Error::new(
+                ErrorKind::Bug,
+                "a stage of the log panicked before this append was answered",
+            );
             slot.answer(Err(AppendError::Failed(error)));
         }
     }

@@ -27,6 +27,8 @@ struct Faults {
     sync: AtomicBool,
     /// Bytes read back through a map are not those that were written.
     rot: AtomicBool,
+    /// Whoever writes panics.
+    panic: AtomicBool,
 }
 
 impl Faults {
@@ -90,6 +92,7 @@ impl DiskFile for FailingFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        assert!(!self.faults.panic.load(Ordering::SeqCst), "injected");
         self.faults.check(&self.faults.write, io::ErrorKind::Other)?;
         if bytes.iter().all(|byte| *byte == 0) {
             // Zeros that are written ahead take space, overwriting them does not.
@@ -195,6 +198,11 @@ fn f20_a_failed_sync_is_final() {
 #[test]
 fn f21_a_failed_write_is_final() {
     a_failure_is_final(|faults| &faults.write, "chunk-0000000000");
+}
+
+#[test]
+fn f04_a_panic_of_a_stage_is_final() {
+    a_failure_is_final(|faults| &faults.panic, "panicked");
 }
 
 #[test]

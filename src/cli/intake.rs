@@ -59,6 +59,8 @@ struct Tally {
     bytes: u64,
     first: Option<Position>,
     last: Option<Position>,
+    /// Events that were acked before the first one that was not.
+    before_failure: Option<u64>,
 }
 
 struct Flight {
@@ -118,7 +120,13 @@ impl Intake<'_> {
                     .next("correct that line, then send it and all after it again"))
             }
             End::Failed { line, error } => {
-                failure::say(format_args!("line {line} was not acked"));
+                // Appends behind it were in flight, and the reason may have passed meanwhile.
+                let late = tally.events - tally.before_failure.unwrap_or(tally.events);
+                let late = match late {
+                    0 => String::new(),
+                    late => format!(", {} behind it were", show::counted(late, "line")),
+                };
+                failure::say(format_args!("line {line} was not acked{late}"));
                 Err(failure::append(&place, &error))
             }
             End::Unreadable(error) => {
@@ -238,11 +246,8 @@ impl Pipeline<'_> {
         let mut result = Ok(());
         while self.window.len() > left {
             // The first failure is the one to tell; the acks behind it are still counted.
-            if let Err(end) = self.settle_one()
-                && result.is_ok()
-            {
-                result = Err(end);
-            }
+            let settled = self.settle_one();
+            result = result.and(settled);
         }
         if self.acks && self.tally.last != before {
             self.tell_acked();
@@ -274,7 +279,10 @@ impl Pipeline<'_> {
         let Some(flight) = self.window.pop_front() else {
             return Ok(());
         };
-        let done = flight.ack.wait().map_err(|error| End::of(flight.line, error))?;
+        let done = flight.ack.wait().map_err(|error| {
+            self.tally.before_failure.get_or_insert(self.tally.events);
+            End::of(flight.line, error)
+        })?;
         self.tally.events += 1;
         self.tally.bytes += flight.bytes;
         self.tally.first.get_or_insert(done.first_position);

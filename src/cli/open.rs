@@ -12,6 +12,9 @@ use super::files::{Files, Writer};
 use super::{CliError, failure, show};
 use crate::{Log, OpenError, OpenReport, Options, View};
 
+/// How often a look beside a writer is tried again.
+const BESIDE_TRIES: u32 = 20;
+
 /// A log opened for reading, and how it was found.
 #[derive(Debug)]
 pub(super) struct Reading {
@@ -37,8 +40,22 @@ pub(super) enum State {
 pub(super) fn for_reading(dir: &Path) -> Result<Reading, CliError> {
     let files = Files::of(dir)?;
     let state = if files.is_clean() { State::Closed } else { recover(dir, &files)? };
-    let view = View::open(dir).map_err(|error| CliError::open(&files.place, &error))?;
+    let view = view(dir, state).map_err(|error| CliError::open(&files.place, &error))?;
     Ok(Reading { view, files, state })
+}
+
+/// A view of a log that was found so.
+pub(super) fn view(dir: &Path, state: State) -> Result<View, OpenError> {
+    let mut view = View::open(dir);
+    // A writer may begin and seal chunks between a look at the directory and one into its files.
+    // What is really wrong stays wrong.
+    for _ in 0..BESIDE_TRIES {
+        if view.is_ok() || !matches!(state, State::Open(_)) {
+            break;
+        }
+        view = View::open(dir);
+    }
+    view
 }
 
 fn recover(dir: &Path, files: &Files) -> Result<State, CliError> {

@@ -193,8 +193,8 @@ fn hostile(character: char) -> bool {
     character.is_control() || turns.iter().any(|range| range.contains(&character))
 }
 
-/// The beginning of an event's data on one line: as text where it is text, otherwise as its size
-/// and hexadecimal bytes.
+/// The beginning of an event's data on one line: as text where it is text, otherwise in
+/// hexadecimal.
 pub(super) fn preview(data: &[u8]) -> String {
     let head = &data[..data.len().min(PREVIEW)];
     let text = match std::str::from_utf8(head) {
@@ -208,8 +208,8 @@ pub(super) fn preview(data: &[u8]) -> String {
     match text {
         Some(text) => plain(text).into_owned(),
         None => {
-            let mut line = format!("{} bytes: ", count(data.len() as u64));
-            for byte in head.iter().take(64) {
+            let mut line = "0x".to_owned();
+            for byte in head {
                 let _ = write!(line, "{byte:02x}");
             }
             line
@@ -260,11 +260,9 @@ mod tests {
     fn nothing_steers_a_terminal() {
         assert_eq!(plain("a\u{1b}[31mb\n\u{202e}"), "a\\u{1b}[31mb\\n\\u{202e}");
         assert_eq!(preview(b"{\"a\":\n1}"), "{\"a\":\\n1}");
-        assert_eq!(preview(&[0xff, 0]), "2 bytes: ff00");
+        assert_eq!(preview(&[0xff, 0]), "0xff00");
         let cut = "\u{e9}".repeat(PREVIEW);
         assert!(preview(cut.as_bytes()).starts_with('\u{e9}'));
-        assert!(
-            preview(&[&cut.as_bytes()[..PREVIEW], &[0xff; 9]].concat()[1..]).contains("bytes:")
-        );
+        assert!(preview(&[&cut.as_bytes()[..PREVIEW], &[0xff; 9]].concat()[1..]).starts_with("0x"));
     }
 }

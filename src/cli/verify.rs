@@ -17,8 +17,8 @@ use indicatif::ProgressBar;
 use uuid::Uuid;
 
 use super::files::{Files, Writer};
-use super::{CliError, Outcome, show};
-use crate::View;
+use super::open::State;
+use super::{CliError, Outcome, open, show};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::Damage;
 use crate::format::header::ChainEnd;
@@ -59,9 +59,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     // is seen after it.
     check.hint = files.hint();
     if !files.is_clean()
-        && let Writer::Process(_) = files.writer()
+        && let Writer::Process(pid) = files.writer()
     {
-        let view = View::open(&args.dir).map_err(|error| CliError::open(&files.place, &error))?;
+        let view = open::view(&args.dir, State::Open(pid))
+            .map_err(|error| CliError::open(&files.place, &error))?;
         check.limit = Some(view.end());
     }
     // The list of chunks comes last, so that it holds all that the snapshot may need.

@@ -57,6 +57,9 @@ impl Check {
         number: ChunkNumber,
         next: Next<'_>,
     ) -> Result<(), CliError> {
+        if self.limit.zip(self.before).is_some_and(|(limit, before)| before.position >= limit) {
+            return Ok(());
+        }
         let file = files.open(number)?;
         // A sector that cannot be read is damage like any other.
         if let Err(error) = self.chunk_file(file, number, next) {

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(clippy::cast_possible_truncation, reason = "tests run where a usize has 64 bits")]
 
+pub(crate) mod image;
 #[cfg(feature = "sim")]
 pub(crate) mod rot;
 #[cfg(feature = "sim")]

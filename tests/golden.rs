@@ -47,7 +47,8 @@ use Body::{Bytes, Json, Zeros};
 
 #[rustfmt::skip]
 const ROWS: [Row; 6] = [
-    Row(0, "order-1", 0, "Placed", Json(r#"{"sku":7}"#), Bytes(&[0, 255]), &["customer:9", "caf\u{e9}"]),
+    Row(0, "order-1", 0, "Placed", Json(r#"{"sku":7}"#), Bytes(&[0, 255]),
+        &["customer:9", "caf\u{e9}"]),
     Row(0, "order-1", 1, "Paid", Bytes(&[]), Bytes(&[]), &[]),
     Row(1, "order-2", 0, "Placed", Json(r#"{"sku":8}"#), Json(r#"{"by":"x"}"#), &["customer:9"]),
     Row(2, "blank-1", 0, "Zeros", Zeros(BLANK), Bytes(&[]), &[]),

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(clippy::cast_possible_truncation, reason = "tests run where a usize has 64 bits")]
 
+pub(crate) mod child;
 pub(crate) mod image;
 #[cfg(feature = "sim")]
 pub(crate) mod rot;
@@ -28,6 +29,11 @@ impl Random {
             |seed| seed.parse().expect("PAPERCHASE_SEED is a number"),
         );
         println!("PAPERCHASE_SEED={seed}");
+        Self(seed)
+    }
+
+    /// With a seed of the caller's.
+    pub(crate) fn with(seed: u64) -> Self {
         Self(seed)
     }
 

@@ -1,8 +1,9 @@
 //! Owns the proof that the writer thread allocates per group, never per event.
 //!
 //! An allocator counts the allocations of each thread. Which thread is the writer is told by the disk: it is the one
-//! that writes under the writer's name. How appends meet in groups depends on the machine, so the bound is a function of the
-//! groups that the log counts; where an append has 100 events, that is at most a twentieth of an allocation per event.
+//! that writes under the writer's name. How appends meet in groups depends on the machine, so the bound is a function
+//! of the groups that the log counts; where an append has 100 events, that is at most a twentieth of an allocation per
+//! event.
 
 #![allow(unsafe_code, reason = "an allocator cannot be written without")]
 #![allow(clippy::unwrap_used, reason = "what is wrong ends the test")]

@@ -3,8 +3,8 @@
 //! A child appends, many appends in flight, and tells the parent each ack; the parent kills it 0 to 60 ms after the
 //! first ack, or while it still opens the log, checks the log against the acks, and lets the next child go on in the
 //! same directory. Half of the checks are left out, so that children recover too. Thirty rounds; more with
-//! `PAPERCHASE_KILLS=200` in the environment. Chunks are small, so that rolls and seals are hit. How far a child comes depends on the machine;
-//! what must hold does not.
+//! `PAPERCHASE_KILLS=200` in the environment. Chunks are small, so that rolls and seals are hit. How far a child comes
+//! depends on the machine; what must hold does not.
 
 #![cfg(unix)]
 #![allow(

@@ -1,0 +1,70 @@
+//! Owns child processes of a test: the test's own binary, started again to run one of its tests in another role.
+//!
+//! Promises: a child that outlives the test's interest is killed and waited for. A child speaks in lines on its
+//! standard output; a line that a kill cut short is not heard. It learns its directory from the environment.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+
+const DIRECTORY: &str = "PAPERCHASE_TEST_CHILD_DIRECTORY";
+
+/// The directory that this process is to work in, when it is a child.
+pub(crate) fn directory() -> Option<PathBuf> {
+    std::env::var_os(DIRECTORY).map(PathBuf::from)
+}
+
+/// Says a line to the parent. A parent that is gone ends the child.
+pub(crate) fn say(line: &str) {
+    let mut out = std::io::stdout();
+    let said = out.write_all(format!("\n{line}\n").as_bytes()).and_then(|()| out.flush());
+    said.expect("the parent listens");
+}
+
+/// A running child.
+pub(crate) struct Running(Child);
+
+impl Running {
+    /// Starts the test named `test` of this binary as a child in `directory`.
+    pub(crate) fn start(test: &str, directory: &Path) -> (Self, Lines) {
+        let mut child = Command::new(std::env::current_exe().expect("a test is a file"))
+            .args(["--exact", test, "--nocapture", "--include-ignored"])
+            .env(DIRECTORY, directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a process starts");
+        let out = child.stdout.take().expect("the output is a pipe");
+        (Self(child), Lines(BufReader::new(out)))
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Kills the child with SIGKILL and waits until it is gone.
+    pub(crate) fn kill(mut self) -> ExitStatus {
+        self.0.kill().expect("a child can be killed");
+        self.0.wait().expect("a child can be waited for")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The whole lines that a child says, until it is gone.
+pub(crate) struct Lines(BufReader<ChildStdout>);
+
+impl Iterator for Lines {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        let mut line = String::new();
+        self.0.read_line(&mut line).expect("a pipe can be read");
+        line.ends_with('\n').then(|| line.trim_end().to_owned())
+    }
+}

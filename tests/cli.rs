@@ -368,11 +368,22 @@ fn events_are_read_from_both_ends() {
     own.reverse();
     assert_eq!(read(&["--stream", stream, "--backwards"]), own);
     assert_eq!(read(&["--stream", "nobody"]), [Value::Null; 0]);
-    for (flag, name) in
-        [("--type", "FlightDeparted"), ("--tag", "carrier:UA"), ("--category", "plane")]
-    {
-        let found = read(&[flag, name]);
-        assert!(!found.is_empty() && found.iter().all(|event| event.to_string().contains(name)));
+    let tagged = |event: &Value| event["tags"].as_array().unwrap().contains(&"carrier:UA".into());
+    let departed = |event: &Value| event["type"] == "FlightDeparted";
+    let filters = [
+        ("--type", "FlightDeparted", &departed as &dyn Fn(&Value) -> bool),
+        ("--tag", "carrier:UA", &tagged),
+        ("--category", "plane", &|_| true),
+        ("--category", "plan", &|_| false),
+    ];
+    for (flag, name, is_meant) in filters {
+        let mut meant: Vec<_> = all.iter().filter(|event| is_meant(event)).cloned().collect();
+        assert_eq!(read(&[flag, name]), meant, "{flag} {name}");
+        let from_200 = |event: &&Value| event["position"].as_u64() >= Some(200);
+        let later: Vec<_> = meant.iter().filter(from_200).cloned().collect();
+        assert_eq!(read(&[flag, name, "--from", "200"]), later, "{flag} {name}");
+        meant.reverse();
+        assert_eq!(read(&[flag, name, "--backwards"]), meant, "{flag} {name}");
     }
     let export = good(&["export", &log, "--from", "7", "--limit", "2"]);
     assert_eq!(places(&export.lines().map(json).collect::<Vec<_>>()), [7, 8]);

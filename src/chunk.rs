@@ -116,6 +116,11 @@ impl ChunkFile {
         self.file.write_at(bytes, offset)
     }
 
+    /// Length of the file.
+    pub(crate) fn size(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+
     /// Makes what was written durable. An error is final (R1).
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()

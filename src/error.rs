@@ -127,8 +127,8 @@ pub enum OpenError {
     Corrupt(Damage),
     /// Events that are known to have been durable are not there.
     #[error(
-        "events are missing: the log is known to have been durable up to position {expected}, and ends at {found}; \
-         restore the missing files, nothing was changed"
+        "events are missing: the log is known to have been durable up to position {expected}, and \
+         ends at {found}; restore the missing files, nothing was changed"
     )]
     LostData {
         /// All events below this position were durable.

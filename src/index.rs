@@ -33,7 +33,7 @@ pub(crate) enum ChunkIndex {
     /// Of a chunk that is not sealed.
     Memory(RwLock<MemoryIndex>),
     /// Of a sealed chunk.
-    Table(Table),
+    Table(Box<Table>),
 }
 
 /// Ordinals of events, ascending: a part of one key's postings.
@@ -159,7 +159,7 @@ impl ChunkIndex {
                 }
             }
             Self::Table(table) => {
-                for entry in table.keys(kind) {
+                for entry in table.keys(kind)? {
                     let (name, found) = entry?;
                     tell(name, found.first_version, Ordinals::Mapped(&found.postings));
                 }

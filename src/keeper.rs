@@ -16,7 +16,7 @@ use crate::chunk::supply::{DurablePlace, Need, Orders, Supply};
 use crate::chunk::{Body, Chunk, ChunkFile, file_name};
 use crate::clock::Clock;
 use crate::disk::{Access, Disk, DiskFile};
-use crate::error::{Error, Result};
+use crate::error::{Damage, Error, Result};
 use crate::format::hint::Hint;
 use crate::index::ChunkIndex;
 use crate::index::segments::{Segment, Segments};
@@ -173,8 +173,8 @@ impl Keeper {
     }
 }
 
-/// Whether a file is to be prepared further: when at least `piece` is missing, the rest of the file,
-/// or anything that is urgent. So a busy writer is served in a few large pieces.
+/// Whether a file is to be prepared further: when at least `piece` is missing, the rest of the
+/// file, or anything that is urgent. So a busy writer is served in a few large pieces.
 fn is_due(file: &ChunkFile, wanted: u64, piece: u64, urgent: bool) -> bool {
     let missing = wanted.min(file.capacity).saturating_sub(file.prepared());
     missing > 0 && (missing >= piece || wanted >= file.capacity || urgent)
@@ -185,8 +185,8 @@ fn prepare_step(file: &ChunkFile, through: u64) -> Result<(), (io::Error, String
     file.prepare(through, PREPARE_STEP).map_err(told).map(drop)
 }
 
-/// How far the next chunk is to be prepared: in step with the second half of the active one, so that
-/// it is whole when the active one is full. Preparing a file that is being written costs the
+/// How far the next chunk is to be prepared: in step with the second half of the active one, so
+/// that it is whole when the active one is full. Preparing a file that is being written costs the
 /// writer's syncs a wait for the file system's journal; preparing another file does not.
 fn wanted_of_next(orders: &Orders, ahead: u64) -> Option<u64> {
     let active = &orders.active;
@@ -206,6 +206,7 @@ fn seal(disk: &dyn Disk, segments: &Segments, segment: &Segment) -> Result<Segme
         return Err(Error::new(crate::error::ErrorKind::Bug, "a chunk is sealed once"));
     };
     let number = segment.chunk.number();
+    let failed = |error| Error::from_io(&format!("seal {}", file_name(number)), error);
     let next = segments.get(number.next());
     let next =
         next.ok_or_else(|| Error::new(crate::error::ErrorKind::Bug, "the last chunk is active"))?;
@@ -217,7 +218,8 @@ fn seal(disk: &dyn Disk, segments: &Segments, segment: &Segment) -> Result<Segme
         number,
         first_position: header.first_position,
         end: next.chunk.header.previous,
-        capacity: header.capacity,
+        // A file that somebody made longer keeps its length, so the footer stands at its end.
+        least_size: file.size().map_err(failed)?.max(header.capacity),
         first_time,
         last_time,
     };
@@ -225,27 +227,24 @@ fn seal(disk: &dyn Disk, segments: &Segments, segment: &Segment) -> Result<Segme
         let index = index.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         table::build(&index, &place)
     };
-    let failed = |error| Error::from_io(&format!("seal {}", file_name(number)), error);
     file.write(&sealed.sections, sealed.sections_offset).map_err(failed)?;
     file.sync().map_err(failed)?;
     // The footer says that all before it is there, so it goes last.
     file.write(&sealed.footer.encode(), sealed.footer_offset).map_err(failed)?;
     file.sync().map_err(failed)?;
     let mapped = disk.open(&file_name(number), Access::Read).map_err(failed)?;
-    open_sealed(Chunk::sealed(header, &*mapped, sealed.footer)?)
+    Ok(open_sealed(Chunk::sealed(header, &*mapped, sealed.footer)?)?)
 }
 
 /// A sealed chunk with the index in its file.
-pub(crate) fn open_sealed(chunk: Chunk) -> Result<Segment> {
-    let index = match &chunk.body {
-        Body::Sealed { file, footer } => Table::open(file, footer).map_err(|what| {
-            chunk.damage(footer.offset(), (what, "a sound one".to_owned(), "another".to_owned()))
-        })?,
-        Body::Unsealed(_) => {
-            return Err(Error::new(crate::error::ErrorKind::Bug, "not a sealed chunk"));
-        }
+pub(crate) fn open_sealed(chunk: Chunk) -> Result<Segment, Damage> {
+    let Body::Sealed { file, footer } = &chunk.body else {
+        unreachable!("only sealed chunks are opened as such");
     };
-    Ok(Segment { chunk, index: ChunkIndex::Table(index) })
+    let index = Table::open(file, footer).map_err(|what| {
+        chunk.damage(footer.offset(), (what, "a sound one".to_owned(), "another".to_owned()))
+    })?;
+    Ok(Segment { chunk, index: ChunkIndex::Table(Box::new(index)) })
 }
 
 /// The times of the first and the last event of a chunk.

@@ -40,10 +40,11 @@
 //! # Features
 //!
 //! - `cli`: the binary `paperchase`. Without it the library has few dependencies.
-//! - `sim`: a disk and clocks in memory ([`disk::sim`], [`clock::SimClock`]), for tests. Without it they are not compiled.
+//! - `sim`: a disk and clocks in memory, the modules' `SimDisk` and `SimClock`, for tests. Without
+//!   it they are not compiled.
 
 #[cfg(not(all(unix, target_pointer_width = "64")))]
-compile_error!("paperchase needs a 64-bit Unix: it maps files and keeps their offsets in words");
+compile_error!("paperchase needs a 64-bit Unix, because it maps whole files");
 
 pub mod clock;
 mod error;

@@ -248,11 +248,10 @@ impl View {
             Body::Sealed { footer, .. } => {
                 (ChunkState::Sealed, footer.end.data_end, footer.file_size)
             }
-            Body::Unsealed(file) if last => {
-                (ChunkState::Active, segment.chunk.readable().len() as u64, file.capacity)
-            }
             Body::Unsealed(file) => {
-                (ChunkState::Full, segment.chunk.readable().len() as u64, file.capacity)
+                let state = if last { ChunkState::Active } else { ChunkState::Full };
+                let size = file.size().unwrap_or(header.capacity);
+                (state, segment.chunk.readable().len() as u64, size)
             }
         };
         let events = end.since(first_position);

@@ -1,9 +1,9 @@
 //! Owns the proof that the writer thread allocates per group, never per event.
 //!
-//! An allocator counts the allocations of each thread. Which thread is the writer is told by the disk: it is the one
-//! that writes under the writer's name. How appends meet in groups depends on the machine, so the bound is a function
-//! of the groups that the log counts; where an append has 100 events, that is at most a twentieth of an allocation per
-//! event.
+//! An allocator counts the allocations of each thread. Which thread is the writer is told by the
+//! disk: it is the one that writes under the writer's name. How appends meet in groups depends on
+//! the machine, so the bound is a function of the groups that the log counts; where an append has
+//! 100 events, that is at most a twentieth of an allocation per event.
 
 #![allow(unsafe_code, reason = "an allocator cannot be written without")]
 #![allow(clippy::unwrap_used, reason = "what is wrong ends the test")]
@@ -24,7 +24,8 @@ const THREADS: usize = 1024;
 const NONE: usize = usize::MAX;
 const EVENTS: u64 = 100_000;
 const STREAMS: u64 = 8;
-/// What one group may cost: the answers that it hands over, and the wakes of those who wait for them.
+/// What one group may cost: the answers that it hands over, and the wakes of those who wait for
+/// them.
 const PER_GROUP: u64 = 4;
 /// Vectors that double now and then.
 const SMALL: u64 = 200;
@@ -34,7 +35,8 @@ static NEXT: AtomicUsize = AtomicUsize::new(0);
 static WRITER: AtomicUsize = AtomicUsize::new(NONE);
 
 thread_local! {
-    /// The thread's place in the counts. Needs no allocation and no destructor, so that the allocator may use it.
+    /// The thread's place in the counts. Needs no allocation and no destructor, so that the
+    /// allocator may use it.
     static PLACE: Cell<usize> = const { Cell::new(NONE) };
 }
 
@@ -58,8 +60,8 @@ struct Counting;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// SAFETY: every call is passed on to the system's allocator as it is; counting touches statics and a thread-local that
-// needs neither allocation nor destructor, and cannot unwind.
+// SAFETY: every call is passed on to the system's allocator as it is; counting touches statics and
+// a thread-local that needs neither allocation nor destructor, and cannot unwind.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
@@ -75,12 +77,14 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
-        // SAFETY: the pointer came from `System`, and the caller keeps the contract of `realloc`, which is the same.
+        // SAFETY: the pointer came from `System`, and the caller keeps the contract of `realloc`,
+        // which is the same.
         unsafe { System.realloc(pointer, layout, size) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the pointer came from `System`, and the caller keeps the contract of `dealloc`, which is the same.
+        // SAFETY: the pointer came from `System`, and the caller keeps the contract of `dealloc`,
+        // which is the same.
         unsafe { System.dealloc(pointer, layout) }
     }
 }

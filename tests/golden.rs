@@ -1,9 +1,10 @@
-//! Owns the proof that format version 1 stays what it is: files under `tests/data/format-v1/`, committed once, open and
-//! give back every field, and stand byte by byte as docs/format.md draws them.
+//! Owns the proof that format version 1 stays what it is: files under `tests/data/format-v1/`,
+//! committed once, open and give back every field, and stand byte by byte as docs/format.md draws
+//! them.
 //!
-//! The files were made by `cargo test --features sim --test golden -- --ignored regenerate`. A log is random in its id
-//! alone; all else follows from the table below. Files of a released version are never made anew: a change that needs
-//! new ones is a new version, with a folder of its own.
+//! The files were made by `cargo test --features sim --test golden -- --ignored regenerate`. A log
+//! is random in its id alone; all else follows from the table below. Files of a released version
+//! are never made anew: a change that needs new ones is a new version, with a folder of its own.
 
 #![cfg(feature = "sim")]
 #![allow(

@@ -1,10 +1,12 @@
-//! Owns the proof of F01: a process that is killed at any moment loses nothing that it was told is stored.
+//! Owns the proof of F01: a process that is killed at any moment loses nothing that it was told is
+//! stored.
 //!
-//! A child appends, many appends in flight, and tells the parent each ack; the parent kills it 0 to 60 ms after the
-//! first ack, or while it still opens the log, checks the log against the acks, and lets the next child go on in the
-//! same directory. Half of the checks are left out, so that children recover too. Thirty rounds; more with
-//! `PAPERCHASE_KILLS=200` in the environment. Chunks are small, so that rolls and seals are hit. How far a child comes
-//! depends on the machine; what must hold does not.
+//! A child appends, many appends in flight, and tells the parent each ack; the parent kills it 0 to
+//! 60 ms after the first ack, or while it still opens the log, checks the log against the acks, and
+//! lets the next child go on in the same directory. Half of the checks are left out, so that
+//! children recover too. Thirty rounds; more with `PAPERCHASE_KILLS=200` in the environment. Chunks
+//! are small, so that rolls and seals are hit. How far a child comes depends on the machine; what
+//! must hold does not.
 
 #![cfg(unix)]
 #![allow(
@@ -92,7 +94,8 @@ struct Ledger {
 }
 
 impl Ledger {
-    /// Reads on from where the last check ended. Appends must follow each other without a gap, each whole.
+    /// Reads on from where the last check ended. Appends must follow each other without a gap, each
+    /// whole.
     fn check(&mut self, view: &View) {
         let mut events = view.read_all(Position::new(self.end)..);
         let mut next = || events.next().map(Result::unwrap);
@@ -133,7 +136,8 @@ impl Ledger {
     }
 }
 
-/// Runs a child until it is killed, and notes what it said. The time of the kill is random; none is too early or late.
+/// Runs a child until it is killed, and notes what it said. The time of the kill is random; none is
+/// too early or late.
 fn run_and_kill(directory: &Path, random: &mut Random, ledger: &mut Ledger) {
     let (child, lines) = Running::start("child_appends", directory);
     // The first one makes the log, so that all others find one.

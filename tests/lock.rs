@@ -1,8 +1,8 @@
-//! Owns the proof that a log has one writer: a second one is refused by the first one's process id, a reader beside it
-//! is not, and a writer that is killed leaves the log free.
+//! Owns the proof that a log has one writer: a second one is refused by the first one's process id,
+//! a reader beside it is not, and a writer that is killed leaves the log free.
 //!
-//! The writer is a child process. The bounds on time are far beyond what a busy machine needs; they only end a test
-//! that would wait for ever.
+//! The writer is a child process. The bounds on time are far beyond what a busy machine needs; they
+//! only end a test that would wait for ever.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "what is wrong ends the test")]

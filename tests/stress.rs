@@ -1,5 +1,5 @@
-//! Owns the promise of `paperchase stress`: figures with a verdict, in one JSON object, and a log that is left behind
-//! only where one was asked for.
+//! Owns the promise of `paperchase stress`: figures with a verdict, in one JSON object, and a log
+//! that is left behind only where one was asked for.
 #![cfg(feature = "cli")]
 
 use std::process::{Command, Output};

@@ -1,7 +1,9 @@
-//! Owns the proof that a write which was cut short costs nothing but itself: F10, and F03 for the recovery from it.
+//! Owns the proof that a write which was cut short costs nothing but itself: F10, and F03 for the
+//! recovery from it.
 //!
-//! Promises: tries every byte of the last group as the place of the tear, with each fill, and stops recovery at every
-//! call that changes something, twice in a row. The log has no hint, as when it was never written after the last group.
+//! Promises: tries every byte of the last group as the place of the tear, with each fill, and stops
+//! recovery at every call that changes something, twice in a row. The log has no hint, as when it
+//! was never written after the last group.
 
 #![cfg(feature = "sim")]
 #![allow(
@@ -90,7 +92,8 @@ impl Case {
         chunk == self.chunk
     }
 
-    /// What recovery must cut out of a chunk: all from the last group's start to the last byte that is not zero.
+    /// What recovery must cut out of a chunk: all from the last group's start to the last byte that
+    /// is not zero.
     fn garbage<'a>(&self, chunk: &'a [u8]) -> &'a [u8] {
         let rest = &chunk[self.last.start.min(chunk.len())..];
         let end = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
@@ -219,8 +222,8 @@ fn a_group_that_the_hint_names_is_not_cut() {
     }
 }
 
-/// Recovery that is stopped at each of its calls, and stopped again at each call of the next attempt, ends in the same
-/// log as one that is not, with the cut bytes kept.
+/// Recovery that is stopped at each of its calls, and stopped again at each call of the next
+/// attempt, ends in the same log as one that is not, with the cut bytes kept.
 #[test]
 fn f03_recovery_cut_short() {
     let case = Case::new();
@@ -237,7 +240,8 @@ fn f03_recovery_cut_short() {
     }
 }
 
-/// The disk as left by openings that are stopped after each number of calls that is too small for them.
+/// The disk as left by openings that are stopped after each number of calls that is too small for
+/// them.
 fn stops(disk: &SimDisk) -> Vec<SimDisk> {
     let mut stopped = Vec::new();
     for calls in 1.. {

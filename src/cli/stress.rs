@@ -1,8 +1,9 @@
-//! Owns the load harness: what can be asked of it, and the order of a run: probe, load, close, open again, check,
-//! probe, report.
+//! Owns the load harness: what can be asked of it, and the order of a run: probe, load, close, open
+//! again, check, probe, report.
 //!
-//! Promises: figures come with the verdict over every acked event, and a run whose log lost one exits with 1. Says what
-//! the figures cannot carry. Never measures on another directory than it names; removes only what it made.
+//! Promises: figures come with the verdict over every acked event, and a run whose log lost one
+//! exits with 1. Says what the figures cannot carry. Never measures on another directory than it
+//! names; removes only what it made.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -37,8 +38,9 @@ const TIME_MAX: Duration = Duration::from_secs(86_400);
 
 /// Load a log, measure it, and check afterwards that every acked event is there.
 ///
-/// Closed loop: each client waits for an ack before it sends again, so a stalled log is asked less, and latencies are
-/// times of service. Ctrl-C ends the load early; the events are checked all the same.
+/// Closed loop: each client waits for an ack before it sends again, so a stalled log is asked less,
+/// and latencies are times of service. Ctrl-C ends the load early; the events are checked all the
+/// same.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Clients that append at the same time, one thread each.

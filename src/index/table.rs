@@ -1,17 +1,20 @@
 //! Owns the index of a sealed chunk: a read view over the sections that the chunk's own file
 //! carries.
 //!
-//! Promises: holds slices of the map and copies nothing; a lookup reads few pages. Damaged sections
-//! give a flaw with its place, never a panic; only `check` finds all damage. Assumes a decoded
-//! footer. Never reads events.
+//! Promises: holds slices of the map and copies nothing; a lookup reads few pages. The first use of
+//! a section checks it as a whole, so that no answer rests on damaged bytes (F54): a damaged
+//! section gives a flaw with its place, never a wrong answer or a panic. Assumes a decoded footer.
+//! Never reads events.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 
 use super::key::{Key, KeyKind};
 use super::{ORDINAL_SIZE, filter};
 use crate::error::Damage;
+use crate::format::checksum::{ChunkSalt, LogSalt};
 use crate::format::footer::{Footer, Section, section};
 use crate::format::{ALIGNMENT, CHUNK_HEADER_SIZE, Fields, GROUP_HEADER_SIZE};
 use crate::position::{ChunkNumber, StreamVersion};
@@ -48,6 +51,9 @@ pub(crate) struct Table {
 struct Part {
     place: Section,
     bytes: Bytes,
+    salt: ChunkSalt,
+    /// Whether the bytes fit their checksum, once somebody has asked.
+    sound: OnceLock<bool>,
 }
 
 /// A place in the sections that is not what was written.
@@ -86,9 +92,10 @@ impl Table {
     /// The index in `file`, the whole file of the sealed chunk whose footer is `footer`; or what is
     /// wrong with its sections. Looks at their places and lengths, not at their contents.
     pub(crate) fn open(file: &Bytes, footer: &Footer) -> Result<Self, &'static str> {
+        let salt = LogSalt::new(footer.log).chunk(footer.number);
         let known = |kind, what, sound: &dyn Fn(u64) -> bool| {
             let place = footer.section(kind).filter(|place| sound(place.length)).ok_or(what)?;
-            Part::of(file, place).ok_or(what)
+            Part::of(file, place, salt).ok_or(what)
         };
         let offsets = u64::from(footer.ordinals) * OFFSET_SIZE as u64;
         let keys = u64::from(footer.keys) * ROW_SIZE as u64;
@@ -102,7 +109,7 @@ impl Table {
             #[cfg(any(test, feature = "cli"))]
             others: (footer.sections.iter())
                 .filter(|place| !(section::OFFSETS..=section::FILTER).contains(&place.kind))
-                .map(|place| Part::of(file, place).ok_or("section of an unknown kind"))
+                .map(|place| Part::of(file, place, salt).ok_or("section of an unknown kind"))
                 .collect::<Result<_, _>>()?,
             ordinals: footer.ordinals,
             data_end: footer.end.data_end,
@@ -117,7 +124,7 @@ impl Table {
     /// Where the event with this ordinal lies in the file; `None` where it was removed. An ordinal
     /// that the chunk does not have is a flaw: only damaged postings name one.
     pub(crate) fn offset(&self, ordinal: u32) -> Result<Option<u32>, TableFlaw> {
-        let (offsets, _) = self.offsets.bytes.as_chunks::<OFFSET_SIZE>();
+        let (offsets, _) = self.offsets.sound()?.as_chunks::<OFFSET_SIZE>();
         let Some(stored) = offsets.get(ordinal as usize) else {
             let what = "ordinal of an event";
             return Err(self.postings.flaw(0, what, &below(self.ordinals), &ordinal));
@@ -140,10 +147,11 @@ impl Table {
     /// What is known of `key`; `None` where no event has it.
     pub(crate) fn find(&self, key: &Key<'_>) -> Result<Option<Found>, TableFlaw> {
         let hash = key.hash();
-        if !filter::may_contain(&self.filter.bytes, hash) {
+        if !filter::may_contain(self.filter.sound()?, hash) {
             return Ok(None);
         }
-        for (index, row) in self.rows().iter().enumerate().skip(lower_bound(self.rows(), hash)) {
+        let rows = self.rows()?;
+        for (index, row) in rows.iter().enumerate().skip(lower_bound(rows, hash)) {
             let row = Row::decode(row);
             if row.hash != hash {
                 break;
@@ -159,20 +167,21 @@ impl Table {
     pub(crate) fn keys(
         &self,
         kind: KeyKind,
-    ) -> impl Iterator<Item = Result<(&[u8], Found), TableFlaw>> {
-        let rows = self.rows().iter().map(Row::decode).enumerate();
-        rows.filter(move |(_, row)| row.kind == kind.to_u8())
-            .map(|(index, row)| Ok((self.name(index, &row)?, self.found(index, &row)?)))
+    ) -> Result<impl Iterator<Item = Result<(&[u8], Found), TableFlaw>>, TableFlaw> {
+        let rows = self.rows()?.iter().map(Row::decode).enumerate();
+        Ok(rows
+            .filter(move |(_, row)| row.kind == kind.to_u8())
+            .map(|(index, row)| Ok((self.name(index, &row)?, self.found(index, &row)?))))
     }
 
-    fn rows(&self) -> &[[u8; ROW_SIZE]] {
-        self.keys.bytes.as_chunks().0
+    fn rows(&self) -> Result<&[[u8; ROW_SIZE]], TableFlaw> {
+        Ok(self.keys.sound()?.as_chunks().0)
     }
 
     fn name(&self, index: usize, row: &Row) -> Result<&[u8], TableFlaw> {
         let start = row.name as usize;
         let range = start..start.saturating_add(usize::from(row.name_length));
-        let name = self.names.bytes.get(range.clone());
+        let name = self.names.sound()?.get(range.clone());
         name.ok_or_else(|| {
             let names = below(self.names.bytes.len());
             self.row_flaw(index, "name of a key", &names, &format!("{range:?}"))
@@ -180,7 +189,8 @@ impl Table {
     }
 
     fn found(&self, index: usize, row: &Row) -> Result<Found, TableFlaw> {
-        let all = self.postings.bytes.len() / ORDINAL_SIZE;
+        let postings = self.postings.sound()?;
+        let all = postings.len() / ORDINAL_SIZE;
         let start = row.posting as usize;
         let range = start..start.saturating_add(row.count as usize);
         if range.is_empty() || range.end > all {
@@ -190,7 +200,7 @@ impl Table {
         let stored = range.start * ORDINAL_SIZE..range.end * ORDINAL_SIZE;
         Ok(Found {
             first_version: StreamVersion::new(row.first_version),
-            postings: self.postings.bytes.slice(stored),
+            postings: postings.slice(stored),
         })
     }
 
@@ -212,11 +222,23 @@ fn below(end: impl fmt::Display) -> String {
 
 impl Part {
     /// The section in the bytes of its file, when it lies within them.
-    fn of(file: &Bytes, place: &Section) -> Option<Self> {
+    fn of(file: &Bytes, place: &Section, salt: ChunkSalt) -> Option<Self> {
         let range = usize::try_from(place.offset).ok()?..usize::try_from(place.end()).ok()?;
         // Asked first, because a slice outside its bytes panics.
         file.get(range.clone())?;
-        Some(Self { place: *place, bytes: file.slice(range) })
+        let (bytes, sound) = (file.slice(range), OnceLock::new());
+        Some(Self { place: *place, bytes, salt, sound })
+    }
+
+    /// The bytes, which fit their checksum: looked at once, by whoever needs them first.
+    fn sound(&self) -> Result<&Bytes, TableFlaw> {
+        let checksum = || self.salt.at_place(self.place.offset, &self.bytes);
+        if *self.sound.get_or_init(|| checksum() == self.place.checksum) {
+            return Ok(&self.bytes);
+        }
+        let hex = |checksum| format!("{checksum:#010x}");
+        let (expected, found) = (hex(checksum()), hex(self.place.checksum));
+        Err(self.flaw(0, "checksum of a section", &expected, &found))
     }
 
     #[cold]

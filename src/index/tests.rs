@@ -57,7 +57,7 @@ fn in_file(index: &ChunkIndex) -> ChunkIndex {
         number,
         first_position: Position::new(1000),
         end: ChainEnd { chain: 77, data_end: DATA_END },
-        capacity: 1 << 17,
+        least_size: 1 << 17,
         first_time: Timestamp::from_nanos(5),
         last_time: Timestamp::from_nanos(6),
     };
@@ -66,8 +66,8 @@ fn in_file(index: &ChunkIndex) -> ChunkIndex {
     let start = usize::try_from(sealed.sections_offset).unwrap();
     file[start..start + sealed.sections.len()].copy_from_slice(&sealed.sections);
     let table = Table::open(&Bytes::from(file), &sealed.footer).unwrap();
-    table.check(salt).unwrap();
-    ChunkIndex::Table(table)
+    table.check().unwrap();
+    ChunkIndex::Table(Box::new(table))
 }
 
 fn ordinals(postings: &Postings) -> Vec<u32> {

@@ -23,6 +23,9 @@ use crate::keeper::open_sealed;
 use crate::position::{ChunkNumber, Position};
 use crate::read::View;
 
+/// Looks at the files before a chunk that is named and not found counts as missing.
+const LOOKS_MAX: u32 = 20;
+
 impl View {
     /// Opens a view of the log in a directory, beside a process that may be writing it.
     ///
@@ -44,22 +47,31 @@ impl View {
     }
 
     pub(crate) fn open_on(disk: &dyn Disk) -> Result<Self, OpenError> {
-        let mut chunks = 0;
-        loop {
-            let Directory::Log(listing) = directory::read(disk, Access::Read)? else {
-                return Err(OpenError::Missing(disk.label()));
-            };
-            let before = std::mem::replace(&mut chunks, listing.chunks.len() as u64);
-            // The hint is read last. Where it names a later chunk, the writing process has rolled
-            // meanwhile, and the next look sees that chunk; or its file is gone.
-            match listing.hint {
-                Some(hint) if hint.chunk.get() >= chunks && chunks > before => {}
-                Some(hint) if hint.chunk.get() >= chunks => {
-                    return Err(OpenError::MissingChunk(ChunkNumber::new(chunks)));
-                }
-                _ => return view(listing),
+        for _ in 1..LOOKS_MAX {
+            match look(disk) {
+                // The writing process has rolled between the look at the files and the look into
+                // them; the next look sees the chunk.
+                Err(OpenError::MissingChunk(number)) if is_there(disk, number) => {}
+                other => return other,
             }
         }
+        look(disk)
+    }
+}
+
+fn is_there(disk: &dyn Disk, number: ChunkNumber) -> bool {
+    disk.open(&file_name(number), Access::Read).is_ok()
+}
+
+fn look(disk: &dyn Disk) -> Result<View, OpenError> {
+    let Directory::Log(listing) = directory::read(disk, Access::Read)? else {
+        return Err(OpenError::Missing(disk.label()));
+    };
+    // The hint is read last, so it may name a chunk that was not listed yet.
+    let behind = ChunkNumber::new(listing.chunks.len() as u64);
+    match listing.hint {
+        Some(hint) if hint.chunk >= behind => Err(OpenError::MissingChunk(behind)),
+        _ => view(listing),
     }
 }
 

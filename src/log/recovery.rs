@@ -351,16 +351,15 @@ impl<'a> Recovery<'a> {
         let number = header.number;
         let salt = LogSalt::new(header.log).chunk(number);
         let view = || {
-            if file.size()? < header.capacity {
-                file.grow(header.capacity)?;
-            }
-            // A map of its own, which is gone before anything is written.
-            let map = file.map(header.capacity)?;
-            map.settle(header.capacity);
-            Ok(map.view(0..header.capacity).unwrap_or_default())
+            // A map of its own, which is gone before anything is written. What a file that was
+            // cut short lacks counts as zeros.
+            let length = file.size()?.min(header.capacity);
+            let map = file.map(length)?;
+            map.settle(length);
+            Ok(map.view(0..length).unwrap_or_default())
         };
         let bytes = view().map_err(|error| failed("read", number, error))?;
-        let limit = end.unwrap_or(header.capacity).min(header.capacity) as usize;
+        let limit = end.map_or(bytes.len(), |end| bytes.len().min(end as usize));
         let mut index = MemoryIndex::default();
         let known = if end.is_some() { Position::START } else { self.known };
         let (walk, bad) = recover::walk(&bytes[..limit], (header, salt), known, &mut |event| {

@@ -1,7 +1,9 @@
-//! Owns child processes of a test: the test's own binary, started again to run one of its tests in another role.
+//! Owns child processes of a test: the test's own binary, started again to run one of its tests in
+//! another role.
 //!
-//! Promises: a child that outlives the test's interest is killed and waited for. A child speaks in lines on its
-//! standard output; a line that a kill cut short is not heard. It learns its directory from the environment.
+//! Promises: a child that outlives the test's interest is killed and waited for. A child speaks in
+//! lines on its standard output; a line that a kill cut short is not heard. It learns its directory
+//! from the environment.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
-//! Owns the images of files under `tests/data/`: text that people can read and that leaves out the zeros.
+//! Owns the images of files under `tests/data/`: text that people can read and that leaves out the
+//! zeros.
 //!
-//! The first line is `size N`; each further line is an offset and up to 32 bytes in hex that stand there. All else is
-//! zero. Lines that begin with `#` are comments.
+//! The first line is `size N`; each further line is an offset and up to 32 bytes in hex that stand
+//! there. All else is zero. Lines that begin with `#` are comments.
 
 use std::fmt::Write;
 

@@ -1,7 +1,9 @@
-//! Owns what the integration tests share: seeded randomness, and the comparison of a log with what it should hold.
+//! Owns what the integration tests share: seeded randomness, and the comparison of a log with what
+//! it should hold.
 //!
-//! Promises: a random test prints its seed and takes one from `PAPERCHASE_SEED`, so that it can be seen again. A
-//! comparison never calls lost, doubled, reordered or altered events equal. Decides nothing by time.
+//! Promises: a random test prints its seed and takes one from `PAPERCHASE_SEED`, so that it can be
+//! seen again. A comparison never calls lost, doubled, reordered or altered events equal. Decides
+//! nothing by time.
 
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(clippy::cast_possible_truncation, reason = "tests run where a usize has 64 bits")]
@@ -21,7 +23,8 @@ use paperchase::{ErrorKind, RecordedEvent, Result, StreamVersion, View};
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// With the seed that the environment names, or a fresh one. Cargo shows what is printed when the test fails.
+    /// With the seed that the environment names, or a fresh one. Cargo shows what is printed when
+    /// the test fails.
     pub(crate) fn new() -> Self {
         let named = std::env::var("PAPERCHASE_SEED").ok();
         let seed = named.map_or_else(
@@ -83,8 +86,8 @@ impl Content {
         Self::from_events(self.events[..position as usize].to_vec())
     }
 
-    /// Reads a log in every way and tells how many answers were named errors. An answer that is neither the right one
-    /// nor an error is the `Err` of this call.
+    /// Reads a log in every way and tells how many answers were named errors. An answer that is
+    /// neither the right one nor an error is the `Err` of this call.
     pub(crate) fn compare(&self, view: &View) -> Result<usize, String> {
         if view.end().get() != self.events.len() as u64 {
             return Err(format!("{} events instead of {}", view.end(), self.events.len()));

@@ -1,6 +1,7 @@
 //! Owns the question that every change of a sound log is asked: equal, or a named error?
 //!
-//! Promises: whatever is neither is told as wrong. The logs are made once and copied for each change.
+//! Promises: whatever is neither is told as wrong. The logs are made once and copied for each
+//! change.
 
 use std::sync::LazyLock;
 
@@ -79,8 +80,8 @@ pub(crate) static SMALL: LazyLock<Sound> = LazyLock::new(|| {
     })
 });
 
-/// A log of three chunks, of which two are sealed: events small and large, of several streams, one of
-/// which has its only event in the first.
+/// A log of three chunks, of which two are sealed: events small and large, of several streams, one
+/// of which has its only event in the first.
 pub(crate) static LARGE: LazyLock<Sound> = LazyLock::new(|| {
     Sound::make(|log| {
         for number in 0..72_u8 {

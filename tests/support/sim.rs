@@ -1,7 +1,9 @@
-//! Owns logs on the simulated disk: how tests open them, what stands where in their files, and a disk that stops.
+//! Owns logs on the simulated disk: how tests open them, what stands where in their files, and a
+//! disk that stops.
 //!
-//! Promises: a log of these helpers has one group per append, because each is acked before the next begins. The clock
-//! stands still, so the hint is written at the first moment and at the close, and no test depends on its age.
+//! Promises: a log of these helpers has one group per append, because each is acked before the next
+//! begins. The clock stands still, so the hint is written at the first moment and at the close, and
+//! no test depends on its age.
 
 use std::fmt;
 use std::io;
@@ -55,7 +57,8 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
-/// The places of the groups in a chunk's file, by docs/format.md: each begins where the one before ends.
+/// The places of the groups in a chunk's file, by docs/format.md: each begins where the one before
+/// ends.
 pub(crate) fn groups(chunk: &[u8]) -> Vec<std::ops::Range<usize>> {
     let mut groups = Vec::new();
     let mut at = 4096;
@@ -67,8 +70,8 @@ pub(crate) fn groups(chunk: &[u8]) -> Vec<std::ops::Range<usize>> {
     groups
 }
 
-/// A disk that stops for good after so many calls that change something, as for a process that is killed. The last of
-/// them is done by half if it is a write.
+/// A disk that stops for good after so many calls that change something, as for a process that is
+/// killed. The last of them is done by half if it is a write.
 #[derive(Debug)]
 pub(crate) struct StoppingDisk {
     inner: SimDisk,

@@ -1,7 +1,9 @@
-//! Owns the verdict: the whole log, read after it was closed and opened again, held against the ledgers.
+//! Owns the verdict: the whole log, read after it was closed and opened again, held against the
+//! ledgers.
 //!
-//! Promises: every acked event is either found exactly once, intact, in order and where its ack said, or the verdict
-//! names it. Assumes that nobody else wrote to the log. A figure of a log whose verdict is not clean is void.
+//! Promises: every acked event is either found exactly once, intact, in order and where its ack
+//! said, or the verdict names it. Assumes that nobody else wrote to the log. A figure of a log
+//! whose verdict is not clean is void.
 
 use std::collections::HashMap;
 use std::fmt::Display;

@@ -1,9 +1,9 @@
-//! Owns a run: starts the clients, lets them warm up, watches them for the measured time, stops them, and afterwards
-//! opens the log again for the check.
+//! Owns a run: starts the clients, lets them warm up, watches them for the measured time, stops
+//! them, and afterwards opens the log again for the check.
 //!
-//! Promises: statistics and processor time are taken at the two ends of the measured time, and subtracted, so that the
-//! warm-up and the wait for the last acks are in no rate. The measured time ends early on an interrupt or when all
-//! clients have stopped.
+//! Promises: statistics and processor time are taken at the two ends of the measured time, and
+//! subtracted, so that the warm-up and the wait for the last acks are in no rate. The measured time
+//! ends early on an interrupt or when all clients have stopped.
 
 use std::io::IsTerminal;
 use std::path::Path;

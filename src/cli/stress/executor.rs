@@ -1,8 +1,9 @@
-//! Owns the smallest executor that can carry many clients on one thread: it polls the futures that were woken, and
-//! parks when none was.
+//! Owns the smallest executor that can carry many clients on one thread: it polls the futures that
+//! were woken, and parks when none was.
 //!
-//! Promises: a future is polled only after its waker was called, each future on the calling thread. Costs one unpark
-//! for all futures that are woken while the thread is busy or parked. Never starts a thread.
+//! Promises: a future is polled only after its waker was called, each future on the calling thread.
+//! Costs one unpark for all futures that are woken while the thread is busy or parked. Never starts
+//! a thread.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,8 +38,8 @@ impl Wake for Task {
             tasks.push(self.number);
             tasks.len() == 1
         };
-        // The thread empties the list before it parks, and an unpark before the park is not lost: so only the first
-        // entry of an empty list has to unpark.
+        // The thread empties the list before it parks, and an unpark before the park is not lost:
+        // so only the first entry of an empty list has to unpark.
         if was_empty {
             self.woken.thread.unpark();
         }

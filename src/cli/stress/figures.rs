@@ -1,7 +1,8 @@
-//! Owns the arithmetic of a report: from two snapshots of the log's statistics to what happened between them.
+//! Owns the arithmetic of a report: from two snapshots of the log's statistics to what happened
+//! between them.
 //!
-//! Promises: values in, values out; no division by zero, no negative difference. High-water marks and longest waits
-//! cannot be subtracted and are those since the log was opened.
+//! Promises: values in, values out; no division by zero, no negative difference. High-water marks
+//! and longest waits cannot be subtracted and are those since the log was opened.
 
 use std::time::Duration;
 

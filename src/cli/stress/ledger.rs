@@ -1,8 +1,9 @@
-//! Owns what one client knows for certain: which of its events were acked and where, which were refused, and which
-//! were never answered.
+//! Owns what one client knows for certain: which of its events were acked and where, which were
+//! refused, and which were never answered.
 //!
-//! Promises: a few bytes per append, because acks of a stream come in order and mostly differ by a small step from the
-//! one before; so tens of millions of events fit in memory. Never decides what is right; see `check.rs`.
+//! Promises: a few bytes per append, because acks of a stream come in order and mostly differ by a
+//! small step from the one before; so tens of millions of events fit in memory. Never decides what
+//! is right; see `check.rs`.
 
 use crate::{Appended, Position, StreamVersion};
 
@@ -32,7 +33,8 @@ impl Acked {
         })
     }
 
-    /// Where an append of the same size would be that directly follows this one in its stream and in the log.
+    /// Where an append of the same size would be that directly follows this one in its stream and
+    /// in the log.
     fn following(self) -> Self {
         Self {
             sequence: self.sequence.wrapping_add(self.count),

@@ -1,9 +1,10 @@
-//! Owns the clients: each appends, waits for the ack of its oldest append, and appends again, so a client has at most
-//! `pipeline` appends in flight.
+//! Owns the clients: each appends, waits for the ack of its oldest append, and appends again, so a
+//! client has at most `pipeline` appends in flight.
 //!
-//! Promises: every append is in its client's ledger before anything is decided about it; every sample is recorded, and
-//! no answer is dropped: what is in flight at the end is waited for. It is a closed loop: a stalled log is asked less,
-//! so a latency here is the time of service, from the actual send to the moment the client has its ack.
+//! Promises: every append is in its client's ledger before anything is decided about it; every
+//! sample is recorded, and no answer is dropped: what is in flight at the end is waited for. It is
+//! a closed loop: a stalled log is asked less, so a latency here is the time of service, from the
+//! actual send to the moment the client has its ack.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -189,7 +190,8 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Sends until the pipeline is full or an append is refused. Returns false when the client is to end.
+    /// Sends until the pipeline is full or an append is refused. Returns false when the client is
+    /// to end.
     fn fill(&mut self) -> bool {
         while self.in_flight.len() < self.load.shape.pipeline {
             if self.failed || self.load.window.is_closed() {

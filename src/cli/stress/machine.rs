@@ -1,7 +1,8 @@
-//! Owns what is told about the machine beside the figures: cores, kernel, the file system under the log, and the
-//! processor time of this process.
+//! Owns what is told about the machine beside the figures: cores, kernel, the file system under the
+//! log, and the processor time of this process.
 //!
-//! Promises: nothing here can fail a run; what the system does not tell is left out. Never measures the log.
+//! Promises: nothing here can fail a run; what the system does not tell is left out. Never measures
+//! the log.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -55,14 +56,16 @@ pub(super) fn cpu_time() -> Option<Duration> {
 }
 
 fn cpu_time_in(stat: &str) -> Option<Duration> {
-    // The second field is the program's name in parentheses and may itself hold spaces and parentheses.
+    // The second field is the program's name in parentheses and may itself hold spaces and
+    // parentheses.
     let (_, fields) = stat.rsplit_once(") ")?;
     let mut fields = fields.split(' ').skip(11).map(str::parse::<u64>);
     let ticks = fields.next()?.ok()?.checked_add(fields.next()?.ok()?)?;
     Some(Duration::from_millis(ticks.saturating_mul(1000 / TICKS_PER_SECOND)))
 }
 
-/// The mount with the longest path that holds the directory; of equal ones the last, which hides the others.
+/// The mount with the longest path that holds the directory; of equal ones the last, which hides
+/// the others.
 fn mount_of(mounts: &str, directory: &Path) -> Option<Mount> {
     let holding = mounts.lines().filter_map(|line| {
         let (place, kind) = line.split_once(" - ")?;

@@ -1,8 +1,8 @@
-//! Owns what a stressed event holds: everything about it follows from the seed and its identity (client, stream,
-//! sequence number).
+//! Owns what a stressed event holds: everything about it follows from the seed and its identity
+//! (client, stream, sequence number).
 //!
-//! Promises: so the check needs no copy of what was sent to tell an intact event from an altered one. The bytes look
-//! random and do not compress. Never remembers what was sent.
+//! Promises: so the check needs no copy of what was sent to tell an intact event from an altered
+//! one. The bytes look random and do not compress. Never remembers what was sent.
 
 use uuid::Uuid;
 

@@ -1,7 +1,8 @@
-//! Owns the floor: how often a second the bare disk takes 4 KiB and makes them durable, with no log between.
+//! Owns the floor: how often a second the bare disk takes 4 KiB and makes them durable, with no log
+//! between.
 //!
-//! Promises: the same directory, the same calls (pwrite and fdatasync, over blocks that were written before) and one
-//! thread. Assumes that the log is closed meanwhile. Leaves no file behind.
+//! Promises: the same directory, the same calls (pwrite and fdatasync, over blocks that were
+//! written before) and one thread. Assumes that the log is closed meanwhile. Leaves no file behind.
 
 use std::fs::OpenOptions;
 use std::io;

@@ -1,7 +1,8 @@
 //! Owns the report of a run: one value, printed as text for people or as one JSON object.
 //!
-//! Promises: the first line says what the figures hang on: closed loop, durability mode, clients. Beside the figures
-//! stands what they cannot carry, and the verdict over the acked events; without that verdict no figure is printed.
+//! Promises: the first line says what the figures hang on: closed loop, durability mode, clients.
+//! Beside the figures stands what they cannot carry, and the verdict over the acked events; without
+//! that verdict no figure is printed.
 
 use std::io::{self, Write};
 use std::path::Path;

@@ -124,7 +124,7 @@ impl Walk<'_> {
                 return Ok(());
             }
         };
-        if let Err(flaw) = table.check(self.salt) {
+        if let Err(flaw) = table.check() {
             self.check.damaged(flaw.in_chunk(self.number));
         } else if self.is_whole {
             self.compare(&table, footer);

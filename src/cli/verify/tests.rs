@@ -137,7 +137,7 @@ impl Maker {
             number: self.number,
             first_position: self.first,
             end: self.end(),
-            capacity: CAPACITY,
+            least_size: CAPACITY,
             first_time: Timestamp::from_nanos(1_010),
             last_time: Timestamp::from_nanos(self.time),
         };

@@ -30,7 +30,8 @@ pub(crate) struct SealedPlace {
     pub(crate) first_position: Position,
     /// The end of the chunk's groups.
     pub(crate) end: ChainEnd,
-    pub(crate) capacity: u64,
+    /// The sealed file is at least this long.
+    pub(crate) least_size: u64,
     pub(crate) first_time: Timestamp,
     pub(crate) last_time: Timestamp,
 }
@@ -75,7 +76,7 @@ pub(crate) fn build(index: &MemoryIndex, chunk: &SealedPlace) -> Sealed {
         end: chunk.end,
         first_time: chunk.first_time,
         last_time: chunk.last_time,
-        file_size: chunk.capacity.max(end + FOOTER_SIZE),
+        file_size: chunk.least_size.max(end + FOOTER_SIZE),
         sections: sections.places,
     };
     Sealed {

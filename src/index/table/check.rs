@@ -4,22 +4,21 @@
 //! without a flaw. Reads all of it, so it is never part of opening. Says nothing about whether the
 //! index fits the events.
 
-use super::{OFFSET_SIZE, Part, Row, Table, TableFlaw, below};
-use crate::format::checksum::ChunkSalt;
+use super::{OFFSET_SIZE, Row, Table, TableFlaw, below};
 use crate::index::key::{Key, KeyKind};
 use crate::index::{ORDINAL_SIZE, filter};
 
 impl Table {
     /// Checks the checksum of every section and that the sections fit each other; the first flaw
     /// found.
-    pub(crate) fn check(&self, salt: ChunkSalt) -> Result<(), TableFlaw> {
+    pub(crate) fn check(&self) -> Result<(), TableFlaw> {
         let known = [&self.offsets, &self.keys, &self.names, &self.postings, &self.filter];
         for part in known.into_iter().chain(&self.others) {
-            part.check(salt)?;
+            part.sound()?;
         }
         self.check_offsets()?;
         let mut before = None;
-        for (index, row) in self.rows().iter().map(Row::decode).enumerate() {
+        for (index, row) in self.rows()?.iter().map(Row::decode).enumerate() {
             let name = self.check_row(index, &row)?;
             let order = (row.hash, row.kind, name);
             if before.is_some_and(|before| before >= order) {
@@ -78,7 +77,7 @@ impl Table {
         if kind != KeyKind::Stream && row.first_version != 0 {
             return Err(flaw("first version of a key", "0", row.first_version.to_string()));
         }
-        if !filter::may_contain(&self.filter.bytes, hash) {
+        if !filter::may_contain(self.filter.sound()?, hash) {
             return Err(self.filter.flaw(0, "filter", &"every key", &format!("not key {index}")));
         }
         Ok(name)
@@ -97,17 +96,5 @@ impl Table {
             least = ordinal + 1;
         }
         Ok(())
-    }
-}
-
-impl Part {
-    fn check(&self, salt: ChunkSalt) -> Result<(), TableFlaw> {
-        let checksum = salt.at_place(self.place.offset, &self.bytes);
-        if checksum == self.place.checksum {
-            return Ok(());
-        }
-        let what = "checksum of a section";
-        let hex = |checksum| format!("{checksum:#010x}");
-        Err(self.flaw(0, what, &hex(checksum), &hex(self.place.checksum)))
     }
 }

@@ -42,7 +42,8 @@ impl World {
         Engine::open(disk, Arc::clone(&self.clock) as _, options).unwrap().0
     }
 
-    /// Lets the scheduler choose who goes next, `steps` times. Returns the acks that are still open.
+    /// Lets the scheduler choose who goes next, `steps` times. Returns the acks that are still
+    /// open.
     fn run(&mut self, engine: &mut Engine, steps: u32) -> Vec<Ack> {
         let mut open: Vec<Ack> = Vec::new();
         for _ in 0..steps {

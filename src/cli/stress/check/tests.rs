@@ -1,5 +1,5 @@
-//! Owns the proof that the check sees each fault: a right log is broken in one way at a time, and the verdict must
-//! name that way and no other.
+//! Owns the proof that the check sees each fault: a right log is broken in one way at a time, and
+//! the verdict must name that way and no other.
 
 use bytes::Bytes;
 

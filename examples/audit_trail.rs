@@ -12,11 +12,7 @@ use paperchase::{AppendError, Expected, Log, NewEvent, Position};
 
 const DOORS: [&str; 3] = ["door-1", "door-2", "door-3"];
 
-/// Records, then reports.
-///
-/// # Errors
-/// Whatever the log reports.
-pub fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     record(folder.path())?;
     report(folder.path())

@@ -292,6 +292,9 @@ impl<'a> Recovery<'a> {
         let Scanned { index, walk, bad, rest } = self.scan(header, &*file, None)?;
         let garbage = recover::judge(header.number, &walk, bad, &rest)?;
         self.report.clean = garbage.is_none() && is_clean_end(walk.end.end());
+        if file.size().map_err(|error| failed("read", header.number, error))? < header.capacity {
+            file.grow(header.capacity).map_err(|error| failed("grow", header.number, error))?;
+        }
         if let Some(range) = garbage {
             self.report.cut = Some(recover::cut(self.disk, &*file, header.number, &range)?);
         }
@@ -351,14 +354,20 @@ impl<'a> Recovery<'a> {
         let number = header.number;
         let salt = LogSalt::new(header.log).chunk(number);
         let view = || {
-            // A map of its own, which is gone before anything is written. What a file that was
-            // cut short lacks counts as zeros.
-            let length = file.size()?.min(header.capacity);
-            let map = file.map(length)?;
-            map.settle(length);
-            Ok(map.view(0..length).unwrap_or_default())
+            let (size, capacity) = (file.size()?, header.capacity);
+            if size < capacity {
+                // What a file that was cut short lacks counts as zeros. It is not made longer
+                // before it is accepted.
+                let mut bytes = vec![0; capacity as usize];
+                file.read_at(&mut bytes[..size as usize], 0)?;
+                return Ok(bytes.into());
+            }
+            // A map of its own, which is gone before anything is written.
+            let map = file.map(capacity)?;
+            map.settle(capacity);
+            Ok(map.view(0..capacity).unwrap_or_default())
         };
-        let bytes = view().map_err(|error| failed("read", number, error))?;
+        let bytes: bytes::Bytes = view().map_err(|error| failed("read", number, error))?;
         let limit = end.map_or(bytes.len(), |end| bytes.len().min(end as usize));
         let mut index = MemoryIndex::default();
         let known = if end.is_some() { Position::START } else { self.known };

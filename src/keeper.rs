@@ -27,7 +27,7 @@ use crate::stage::stats::StageMeter;
 use crate::stage::{Failure, Step};
 
 /// How much is prepared in one step, so that sealing and hints get their turn.
-const PREPARE_STEP: u64 = 8 << 20;
+const PREPARE_STEP: u64 = 2 << 20;
 /// How old the hint may become while the log grows; also how soon a full disk is tried again.
 pub(crate) const HINT_AGE_MAX: Duration = Duration::from_millis(100);
 

@@ -18,7 +18,7 @@ use crate::writer::Writer;
 
 /// Up to so many answers the writer gives itself, by stepping the chaser; more are left to the
 /// chaser's thread.
-const INLINE_MAX: usize = 4;
+const INLINE_MAX: usize = 8;
 /// The longest that the writer spins: about as long as a sleep and a wake take.
 const WRITER_SPIN_MAX: Duration = Duration::from_micros(40);
 /// The longest that the writer sleeps while it waits for room, should a wake be missed.

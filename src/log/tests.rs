@@ -1,6 +1,7 @@
 //! Tests of the whole log: what is appended is acked, read back, and there again after every way of
 //! stopping. Each runs on a real directory and on the simulated disk.
 
+mod closing;
 mod failing;
 mod stepped;
 

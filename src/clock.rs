@@ -92,9 +92,10 @@ fn nanos_of(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A fresh time-ordered id (UUID version 7).
+/// A fresh time-ordered id (UUID version 7), random within its millisecond, so that threads that
+/// make ids share nothing.
 pub(crate) fn fresh_id() -> Uuid {
-    Uuid::now_v7()
+    Uuid::new_v7(uuid::Timestamp::now(uuid::NoContext))
 }
 
 /// A fresh random id (UUID version 4), unguessable.

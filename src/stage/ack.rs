@@ -5,6 +5,7 @@
 //! waiter sleeps for ever. One kind of waker serves threads and tasks; a thread is woken at most
 //! once per ack it sleeps on.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::hint;
@@ -64,6 +65,9 @@ pub(crate) struct Lounge {
 /// More waiting threads than this never spin: they would take the cores from the threads they wait
 /// for.
 const SPINNERS_MAX: usize = 2;
+
+/// How many waits go without a spin after one was in vain.
+const SKIPPED_AFTER_VAIN: u32 = 15;
 
 impl Lounge {
     pub(crate) fn new(spin: Duration, clock: Arc<dyn Clock>) -> Self {
@@ -171,13 +175,21 @@ impl Ack {
         self.slot.outcome.get().is_some()
     }
 
+    /// Spins for the answer, unless the calling thread has lately spun in vain: then its answers
+    /// take longer than a spin, and the core is better left to the threads that bring them.
     fn spin(&self, time: Duration) {
-        if time.is_zero() {
+        let skipped = SPINS_TO_SKIP.get();
+        if time.is_zero() || skipped > 0 {
+            SPINS_TO_SKIP.set(skipped.saturating_sub(1));
             return;
         }
         let clock = &self.lounge.clock;
         let end = clock.monotonic() + time;
-        while !self.is_ready() && clock.monotonic() < end {
+        while !self.is_ready() {
+            if clock.monotonic() >= end {
+                SPINS_TO_SKIP.set(SKIPPED_AFTER_VAIN);
+                return;
+            }
             (0..32).for_each(|_| hint::spin_loop());
         }
     }
@@ -241,6 +253,7 @@ impl Wake for ThreadWaker {
 }
 
 thread_local! {
+    static SPINS_TO_SKIP: Cell<u32> = const { Cell::new(0) };
     static THREAD_WAKER: Waker = Waker::from(Arc::new(ThreadWaker(thread::current())));
 }
 

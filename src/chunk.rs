@@ -102,6 +102,8 @@ impl ChunkFile {
         while at < end {
             let length = (end - at).min(PREPARE_WRITE as u64);
             self.write(&ZEROS[..length as usize], at)?;
+            // So that the sync has little left to do, which the writer's own syncs would wait for.
+            self.file.begin_writeback(at, length);
             at += length;
         }
         self.file.sync_data()?;

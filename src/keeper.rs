@@ -27,7 +27,7 @@ use crate::stage::stats::StageMeter;
 use crate::stage::{Failure, Step};
 
 /// How much is prepared in one step, so that sealing and hints get their turn.
-const PREPARE_STEP: u64 = 2 << 20;
+const PREPARE_STEP: u64 = 16 << 20;
 /// How old the hint may become while the log grows; also how soon a full disk is tried again.
 pub(crate) const HINT_AGE_MAX: Duration = Duration::from_millis(100);
 
@@ -190,11 +190,11 @@ fn prepare_step(file: &ChunkFile, through: u64) -> Result<(), (io::Error, String
 /// writer's syncs a wait for the file system's journal; preparing another file does not.
 fn wanted_of_next(orders: &Orders, ahead: u64) -> Option<u64> {
     let active = &orders.active;
-    let half = active.capacity / 2;
-    let second_half = active.written().checked_sub(half).map(|behind| 2 * behind + ahead);
+    let quarter = active.capacity / 4;
+    let paced = active.written().checked_sub(quarter).map(|behind| behind / 3 * 4 + ahead);
     match orders.need {
-        Some(Need::Next(room)) => Some(room.max(second_half.unwrap_or(ahead))),
-        _ => second_half,
+        Some(Need::Next(room)) => Some(room.max(paced.unwrap_or(ahead))),
+        _ => paced,
     }
 }
 

@@ -146,6 +146,20 @@ impl DiskFile for OsFile {
         self.0.sync_data()
     }
 
+    fn begin_writeback(&self, offset: u64, length: u64) {
+        // Linux begins to write dirty pages back when it is told that they are not needed, and
+        // keeps them, because they are dirty.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::fs::fadvise(
+            &self.0,
+            offset,
+            std::num::NonZeroU64::new(length),
+            rustix::fs::Advice::DontNeed,
+        );
+        #[cfg(not(target_os = "linux"))]
+        let _ = (offset, length);
+    }
+
     fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
         match rustix::fs::seek(&self.0, SeekFrom::Data(offset)) {
             Ok(found) => Ok(Some(found)),

@@ -106,7 +106,12 @@ impl ChunkFile {
             self.file.begin_writeback(at, length);
             at += length;
         }
-        self.file.sync_data()?;
+        // The kernel reports an error of a file once: told here, it is hidden from the writer's own
+        // sync. So where events may be at stake it is final, also when it only says that the disk
+        // is full (R1).
+        let at_stake = self.written() > 0;
+        let told = |error| if at_stake { io::Error::other(error) } else { error };
+        self.file.sync_data().map_err(told)?;
         self.map.populate(start..end);
         self.prepared.store(end, Ordering::Release);
         Ok(true)

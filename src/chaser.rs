@@ -12,7 +12,6 @@ use crate::chunk::scan::{self, Cursor, ScannedEvent};
 use crate::chunk::supply::Supply;
 use crate::error::{Damage, Error, ErrorKind, Result};
 use crate::index::ChunkIndex;
-use crate::index::memory::{Entry, MemoryIndex};
 use crate::index::segments::{Segment, Segments};
 use crate::stage::pending::{GroupPlace, PendingGroup};
 use crate::stage::queue::{Queue, Taken};
@@ -109,8 +108,7 @@ impl Chaser {
     fn index(&mut self, place: GroupPlace) -> Result<()> {
         if let Some((header, file)) = place.begins {
             let full = self.segment.chunk.number();
-            let segment =
-                Segment { chunk: Chunk::unsealed(header, file), index: ChunkIndex::empty() };
+            let segment = Segment::new(Chunk::unsealed(header, file), ChunkIndex::empty());
             self.segment = Arc::new(segment);
             self.shared.segments.push(Arc::clone(&self.segment));
             self.shared.supply.request_seal(full);
@@ -126,7 +124,7 @@ impl Chaser {
         let index =
             index.ok_or_else(|| Error::new(ErrorKind::Bug, "the active chunk is sealed"))?;
         let mut index = index.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut insert = |event: ScannedEvent<'_>| index_event(&mut index, &event);
+        let mut insert = |event: ScannedEvent<'_>| index.insert_event(&event);
         scan::visit_events(body, chunk.salt, &self.cursor, &group.header, &mut insert).map_err(
             |(offset, flaw)| {
                 let (what, expected, found) = flaw.describe();
@@ -136,16 +134,4 @@ impl Chaser {
         self.cursor = self.cursor.after(&group);
         Ok(())
     }
-}
-
-/// Adds a checked event to the index of its chunk.
-pub(crate) fn index_event(index: &mut MemoryIndex, event: &ScannedEvent<'_>) {
-    index.insert(&Entry {
-        offset: u32::try_from(event.offset).expect("offsets in a chunk fit 32 bits"),
-        stream: event.stream(),
-        version: event.version(),
-        event_type: event.event_type(),
-        tags: event.tags(),
-        operation: event.operation(),
-    });
 }

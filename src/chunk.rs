@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use crate::disk::{Disk, DiskFile, Map};
+use crate::disk::{Access, Disk, DiskFile, Map};
 use crate::error::{Damage, Error, Result};
 use crate::format::checksum::{ChunkSalt, LogSalt};
 use crate::format::footer::Footer;
@@ -34,6 +34,9 @@ pub(crate) struct ChunkFile {
     pub(crate) number: ChunkNumber,
     pub(crate) capacity: u64,
     file: Arc<dyn DiskFile>,
+    /// The keeper's own way to the file: the kernel tells each opening of a file once of a failed
+    /// write-back, so a sync through this one hides nothing from the writer's (F20).
+    keeper: Arc<dyn DiskFile>,
     map: Map,
     /// Zeros up to here are written and synced, so that overwriting them changes no metadata of the
     /// file system.
@@ -47,11 +50,12 @@ impl ChunkFile {
     /// synced.
     pub(crate) fn create(disk: &dyn Disk, number: ChunkNumber, capacity: u64) -> io::Result<Self> {
         let file = disk.create(&file_name(number))?;
-        Self::adopt(file, number, capacity, 0)
+        Self::adopt(disk, file, number, capacity, 0)
     }
 
     /// Takes over an existing file, whose bytes from `prepared` on are zeros or holes.
     pub(crate) fn adopt(
+        disk: &dyn Disk,
         file: Arc<dyn DiskFile>,
         number: ChunkNumber,
         capacity: u64,
@@ -60,9 +64,10 @@ impl ChunkFile {
         if file.size()? < capacity {
             file.grow(capacity)?;
         }
+        let keeper = disk.open(&file_name(number), Access::Write)?;
         let map = file.map(capacity)?;
         let (prepared, written) = (AtomicU64::new(prepared), AtomicU64::new(0));
-        Ok(Self { number, capacity, file, map, prepared, written })
+        Ok(Self { number, capacity, file, keeper, map, prepared, written })
     }
 
     /// The first `length` bytes of a file that another process writes.
@@ -73,7 +78,8 @@ impl ChunkFile {
     ) -> io::Result<Self> {
         let map = file.map(length)?;
         let (prepared, written) = (AtomicU64::new(0), AtomicU64::new(length));
-        Ok(Self { number, capacity: length, file, map, prepared, written })
+        let keeper = Arc::clone(&file);
+        Ok(Self { number, capacity: length, file, keeper, map, prepared, written })
     }
 
     /// How far zeros lie ready.
@@ -101,17 +107,14 @@ impl ChunkFile {
         let mut at = start;
         while at < end {
             let length = (end - at).min(PREPARE_WRITE as u64);
-            self.write(&ZEROS[..length as usize], at)?;
+            assert!(at >= self.map.settled(), "settled bytes never change (R8)");
+            self.keeper.write_at(&ZEROS[..length as usize], at)?;
             // So that the sync has little left to do, which the writer's own syncs would wait for.
-            self.file.begin_writeback(at, length);
+            self.keeper.begin_writeback(at, length);
             at += length;
         }
-        // The kernel reports an error of a file once: told here, it is hidden from the writer's own
-        // sync. So where events may be at stake it is final, also when it only says that the disk
-        // is full (R1).
-        let at_stake = self.written() > 0;
-        let told = |error| if at_stake { io::Error::other(error) } else { error };
-        self.file.sync_data().map_err(told)?;
+        // A failed sync is final, also when it says that the disk is full (R1).
+        self.keeper.sync_data().map_err(io::Error::other)?;
         self.map.populate(start..end);
         self.prepared.store(end, Ordering::Release);
         Ok(true)

@@ -157,9 +157,18 @@ impl Keeper {
     fn create_next(&mut self, number: ChunkNumber) -> Result<Arc<ChunkFile>, (io::Error, String)> {
         let told = |error| (error, format!("create {}", file_name(number)));
         let disk = &*self.shared.disk;
-        let next = ChunkFile::create(disk, number, self.options.chunk_size).map_err(told)?;
+        let size = self.options.chunk_size;
+        let next = ChunkFile::create(disk, number, size).or_else(|error| {
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                return Err(error);
+            }
+            // Of an earlier try that found no space.
+            let file = disk.open(&file_name(number), Access::Write)?;
+            ChunkFile::adopt(disk, file, number, size, 0)
+        });
+        let next = next.map_err(told)?;
         // Once per chunk: its entry is durable before anything in it is acked (R2).
-        disk.sync_directory().map_err(told)?;
+        disk.sync_directory().map_err(io::Error::other).map_err(told)?;
         let next = Arc::new(next);
         self.preparing = Some(Arc::clone(&next));
         Ok(next)
@@ -188,8 +197,14 @@ fn prepare_step(file: &ChunkFile, through: u64) -> Result<(), (io::Error, String
 /// How far the next chunk is to be prepared: in step with the second half of the active one, so
 /// that it is whole when the active one is full. Preparing a file that is being written costs the
 /// writer's syncs a wait for the file system's journal; preparing another file does not.
+///
+/// Nothing before the active chunk itself has a durable group: otherwise a loss of power could leave
+/// two files without a header at the end of the log.
 fn wanted_of_next(orders: &Orders, ahead: u64) -> Option<u64> {
     let active = &orders.active;
+    if orders.place.chunk != active.number {
+        return None;
+    }
     let quarter = active.capacity / 4;
     let paced = active.written().checked_sub(quarter).map(|behind| behind / 3 * 4 + ahead);
     match orders.need {
@@ -244,11 +259,15 @@ pub(crate) fn open_sealed(chunk: Chunk) -> Result<Segment, Damage> {
     let index = Table::open(file, footer).map_err(|what| {
         chunk.damage(footer.offset(), (what, "a sound one".to_owned(), "another".to_owned()))
     })?;
-    Ok(Segment { chunk, index: ChunkIndex::Table(Box::new(index)) })
+    Ok(Segment::new(chunk, ChunkIndex::Table(Box::new(index))))
 }
 
 /// The times of the first and the last event of a chunk.
 fn times(segment: &Segment) -> Result<(crate::clock::Timestamp, crate::clock::Timestamp)> {
+    if segment.index.event_count() == 0 {
+        let created = segment.chunk.header.created;
+        return Ok((created, created));
+    }
     let bytes = segment.chunk.readable();
     let time = |ordinal| {
         let offset = segment.index.offset(ordinal).ok().flatten().unwrap_or_default() as usize;
@@ -292,7 +311,7 @@ impl HintFile {
         if self.last == Some((place, clean)) {
             return Ok(false);
         }
-        self.sequence += 1;
+        self.sequence = self.sequence.saturating_add(1);
         let hint = Hint {
             log,
             sequence: self.sequence,

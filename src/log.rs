@@ -136,7 +136,7 @@ impl Log {
     /// Events of one stream, as [`View::read_stream`] of the log as it is now.
     ///
     /// # Errors
-    /// Damage in the index of a chunk.
+    /// Damage in the index of a chunk and in its events, of which it would be made again.
     pub fn read_stream(
         &self,
         stream: &str,

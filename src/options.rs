@@ -191,6 +191,12 @@ impl Options {
         if self.prepare_ahead < 64 << 10 {
             return invalid("prepare_ahead", "must be at least 64 KiB");
         }
+        if self.prepare_ahead > CHUNK_SIZE_MAX {
+            return invalid("prepare_ahead", "must be at most 2 GiB");
+        }
+        if self.spin > Duration::from_secs(1) {
+            return invalid("spin", "must be at most one second");
+        }
         if self.max_delay > Duration::from_secs(60) {
             return invalid("max_delay", "must be at most one minute");
         }

@@ -19,9 +19,11 @@ pub use key::ReadKey;
 
 use crate::chunk::Body;
 use crate::clock::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::index::ChunkIndex;
 use crate::index::key::KeyKind;
 use crate::index::segments::{Segment, Snapshot, head};
+use crate::index::table::TableFlaw;
 use crate::position::{ChunkNumber, Position, StreamVersion};
 
 /// The log as it was at one moment, from [`Log::view`](crate::Log::view) or, beside a writing
@@ -135,7 +137,7 @@ impl View {
     /// backwards.
     ///
     /// # Errors
-    /// Damage in the index of a chunk.
+    /// Damage in the index of a chunk and in its events, of which it would be made again.
     pub fn read_category(
         &self,
         category: &str,
@@ -148,7 +150,7 @@ impl View {
     /// The events of a type in a range of positions, in order; `.rev()` reads backwards.
     ///
     /// # Errors
-    /// Damage in the index of a chunk.
+    /// Damage in the index of a chunk and in its events, of which it would be made again.
     pub fn read_type(
         &self,
         event_type: &str,
@@ -161,7 +163,7 @@ impl View {
     /// The events with a tag in a range of positions, in order; `.rev()` reads backwards.
     ///
     /// # Errors
-    /// Damage in the index of a chunk.
+    /// Damage in the index of a chunk and in its events, of which it would be made again.
     pub fn read_tag(&self, tag: &str, range: impl RangeBounds<Position>) -> Result<ReadKey> {
         let range = self.positions(&range);
         ReadKey::of_key(&self.segments, (KeyKind::Tag, tag), range)
@@ -171,7 +173,7 @@ impl View {
     /// that does not exist has none.
     ///
     /// # Errors
-    /// Damage in the index of a chunk.
+    /// Damage in the index of a chunk and in its events, of which it would be made again.
     pub fn read_stream(
         &self,
         stream: &str,
@@ -193,7 +195,7 @@ impl View {
     /// The version of a stream's last event; `None` when it has no event.
     ///
     /// # Errors
-    /// Damage in the index of a chunk.
+    /// Damage in the index of a chunk and in its events, of which it would be made again.
     pub fn stream_version(&self, stream: &str) -> Result<Option<StreamVersion>> {
         head(&self.segments, stream, self.end)
     }
@@ -201,30 +203,41 @@ impl View {
     /// All streams, sorted by name.
     ///
     /// # Errors
-    /// Damage in the index of a chunk.
+    /// Damage in the index of a chunk and in its events, of which it would be made again.
     pub fn streams(&self) -> Result<Vec<StreamInfo>> {
         let mut streams: BTreeMap<String, StreamInfo> = BTreeMap::new();
         for segment in self.segments.iter() {
-            let first = segment.first_position();
-            let limit = segment.ordinal_of(self.end);
-            let listed = segment.index.list(KeyKind::Stream, limit, |key| {
-                let name = String::from_utf8_lossy(key.name).into_owned();
-                let last_position = first.plus(key.last_ordinal.into());
-                let version = StreamVersion::new(
-                    key.first_version.get().saturating_add(u64::from(key.count)).saturating_sub(1),
-                );
-                let events = u64::from(key.count);
-                let new = StreamInfo { name: name.clone(), events, version, last_position };
-                let merge = |known: &mut StreamInfo| {
-                    known.events += events;
-                    known.version = version;
-                    known.last_position = last_position;
-                };
-                streams.entry(name).and_modify(merge).or_insert(new);
-            });
-            listed.map_err(|flaw| Error::from(flaw.in_chunk(segment.chunk.number())))?;
+            for part in segment.ask(|index| self.streams_of(segment, index))? {
+                match streams.get_mut(&part.name) {
+                    Some(known) => {
+                        known.events += part.events;
+                        known.version = part.version;
+                        known.last_position = part.last_position;
+                    }
+                    None => _ = streams.insert(part.name.clone(), part),
+                }
+            }
         }
         Ok(streams.into_values().collect())
+    }
+
+    /// The part of each stream that lies in one chunk.
+    fn streams_of(
+        &self,
+        segment: &Segment,
+        index: &ChunkIndex,
+    ) -> Result<Vec<StreamInfo>, TableFlaw> {
+        let mut parts = Vec::new();
+        index.list(KeyKind::Stream, segment.ordinal_of(self.end), |key| {
+            let behind = key.first_version.get().saturating_add(u64::from(key.count));
+            parts.push(StreamInfo {
+                name: String::from_utf8_lossy(key.name).into_owned(),
+                events: u64::from(key.count),
+                version: StreamVersion::new(behind.saturating_sub(1)),
+                last_position: segment.first_position().plus(key.last_ordinal.into()),
+            });
+        })?;
+        Ok(parts)
     }
 
     /// All chunks, in order.

@@ -39,6 +39,9 @@ use heads::Heads;
 /// with what it may not touch.
 const UNFLUSHED_MAX: u32 = 64;
 
+/// A group with so many answers is written, whether or not it has grown: rejections take no room.
+const ANSWERS_MAX: usize = 64 << 10;
+
 /// An append as a client hands it over: encoded, its limits checked.
 #[derive(Debug)]
 pub(crate) struct Submission {
@@ -73,6 +76,8 @@ pub(crate) struct Writer {
     file: Arc<ChunkFile>,
     chunk_salt: ChunkSalt,
     unwritten_header: Option<ChunkHeader>,
+    /// Whether nothing of the chunk is known to be durable.
+    chunk_begins: bool,
     log: uuid::Uuid,
     cursor: Cursor,
     /// How far the log is synced, which is what groups state as durable.
@@ -125,6 +130,7 @@ impl Writer {
             file,
             chunk_salt: salt.chunk(header.number),
             unwritten_header: None,
+            chunk_begins: false,
             log: header.log,
             cursor,
             synced: cursor.position,
@@ -141,15 +147,14 @@ impl Writer {
     /// Does the next piece of work.
     pub(crate) fn step(&mut self) -> Step {
         if let Some(error) = self.shared.failure.get().cloned() {
-            return self.refuse_all(&AppendError::Failed(error));
+            return self.fail(&error);
         }
         let gathered = self.gather();
         match self.proceed(gathered) {
             Ok(step) => step,
             Err(error) => {
                 self.shared.meter.errors.add(1);
-                self.fail(&error);
-                Step::Worked
+                self.fail(&error)
             }
         }
     }
@@ -164,7 +169,7 @@ impl Writer {
         if self.shared.failure.get().is_none()
             && let Err(error) = self.sync()
         {
-            self.fail(&error);
+            _ = self.fail(&error);
         }
     }
 
@@ -175,6 +180,9 @@ impl Writer {
                 if self.group.events > 0
                     && self.group.length() as u64 + length > self.options.group_size as u64
                 {
+                    return Gathered::Full;
+                }
+                if self.group.answers.len() >= ANSWERS_MAX {
                     return Gathered::Full;
                 }
                 if let Some(need) = self.lacking(length) {
@@ -230,7 +238,7 @@ impl Writer {
         }
         let first = self.cursor.position.plus(self.group.events.into());
         let events = self.group.add(encoded, self.chunk_salt, first, next);
-        let behind = StreamVersion::new(next.get() + u64::from(events));
+        let behind = StreamVersion::new(next.get().saturating_add(events.into()));
         self.heads.set(stream, behind);
         Ok(Appended {
             first_position: first,
@@ -244,6 +252,9 @@ impl Writer {
     fn begin(&mut self) {
         if !self.group.is_empty() {
             return;
+        }
+        if self.shared.marks.visible() == self.cursor.position {
+            self.heads.trim();
         }
         // Record times never run backwards (F65).
         let time = self.shared.clock.wall().max(self.cursor.time);
@@ -352,8 +363,11 @@ impl Writer {
     }
 
     fn flush(&mut self, reason: Flush) -> Result<()> {
-        if self.options.durability == Durability::Sync {
+        // Also in a weaker mode the first group of a chunk, which carries the chunk's header, is
+        // synced: the chunk before may be sealed then (F15).
+        if self.options.durability == Durability::Sync || self.chunk_begins {
             self.sync()?;
+            self.chunk_begins = false;
         }
         let meter = &self.shared.disk;
         let counter: &Counter = match reason {
@@ -369,9 +383,6 @@ impl Writer {
         self.shared.marks.advance_durable(self.cursor.position);
         self.oldest = None;
         self.unflushed_groups = 0;
-        if self.shared.marks.visible() == self.cursor.position {
-            self.heads.trim();
-        }
         Ok(())
     }
 
@@ -381,6 +392,10 @@ impl Writer {
         }
         let start = self.shared.clock.monotonic();
         self.file.sync().map_err(|error| self.failed("sync", error))?;
+        // Another stage may have met an error of the same file meanwhile.
+        if let Some(error) = self.shared.failure.get() {
+            return Err(error.clone());
+        }
         let took = self.shared.clock.monotonic().saturating_sub(start);
         self.shared.disk.sync_time.add_time(took);
         self.shared.disk.sync_max.raise_to_time(took);
@@ -416,34 +431,35 @@ impl Writer {
             created: self.shared.clock.wall().max(self.cursor.time),
         });
         self.chunk_salt = self.salt.chunk(next.number);
+        self.chunk_begins = true;
         self.cursor.offset = CHUNK_HEADER_SIZE;
         self.file = next;
     }
 
     fn refuse_all(&mut self, error: &AppendError) -> Step {
-        let mut worked = false;
-        loop {
-            while let Some(submission) = self.waiting.pop() {
-                submission.promise.answer(Err(error.clone()));
-                worked = true;
-            }
-            if !self.shared.appends.take(&mut self.waiting) {
-                return if worked { Step::Worked } else { Step::Idle };
-            }
+        if self.waiting.is_empty() {
+            self.shared.appends.take(&mut self.waiting);
         }
+        let step = if self.waiting.is_empty() { Step::Idle } else { Step::Worked };
+        while let Some(submission) = self.waiting.pop() {
+            submission.promise.answer(Err(error.clone()));
+        }
+        step
     }
 
     fn failed(&self, doing: &str, error: std::io::Error) -> Error {
         Error::from_io(&format!("{doing} {}", crate::chunk::file_name(self.file.number)), error)
     }
 
-    fn fail(&mut self, error: &Error) {
+    /// Records the failure, and answers everybody who waits for the writer that the log has failed.
+    fn fail(&mut self, error: &Error) -> Step {
         self.shared.failure.record(error.clone());
         for answer in self.group.answers.drain(..) {
             answer.promise.answer(Err(AppendError::Failed(error.clone())));
         }
+        self.group.events = 0;
         self.oldest = None;
-        self.refuse_all(&AppendError::Failed(error.clone()));
         self.shared.groups.nudge();
+        self.refuse_all(&AppendError::Failed(error.clone()))
     }
 }

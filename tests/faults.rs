@@ -20,12 +20,12 @@ fn tests_named_in(text: &str) -> BTreeSet<String> {
 /// All functions of faults that the sources below `folder` define.
 fn tests_defined_below(folder: &Path) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in fs::read_dir(folder).expect("sources can be listed") {
+        let path = entry.expect("sources can be listed").path();
         if path.is_dir() {
             found.extend(tests_defined_below(&path));
         } else if path.extension().is_some_and(|ending| ending == "rs") {
-            let text = fs::read_to_string(&path).unwrap();
+            let text = fs::read_to_string(&path).expect("a source can be read");
             let heads = text.lines().filter_map(|line| line.trim_start().strip_prefix("fn f"));
             let names = heads.filter_map(|rest| rest.split_once('(')).map(|(name, _)| name);
             found.extend(names.flat_map(|name| tests_named_in(&format!("f{name}"))));

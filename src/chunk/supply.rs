@@ -98,6 +98,15 @@ impl Supply {
     /// The writer needs more room than is prepared. Returns whether the disk is full.
     pub(crate) fn need(&self, need: Need) -> bool {
         let mut state = self.state();
+        // The keeper may have come so far since the writer looked.
+        let ready = match need {
+            Need::Active(through) => state.active.prepared() >= through,
+            Need::Next(room) => state.next.as_ref().is_some_and(|next| next.prepared() >= room),
+        };
+        if ready {
+            state.need = None;
+            return false;
+        }
         if state.need.is_none() {
             state.waits += 1;
         }

@@ -46,12 +46,17 @@ impl OsDisk {
     /// Whatever the operating system reports.
     pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
-        if !path.is_dir() {
-            std::fs::create_dir_all(path)?;
-            // The entry of the directory itself must survive too, or the log in it would vanish
-            // with it.
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
+        let missing = path.ancestors().take_while(|level| !level.is_dir()).count();
+        std::fs::create_dir_all(path)?;
+        // The entries of the directory and of its new parents must survive too, or the log in them
+        // would vanish. The entry of one that exists may be from a moment before a crash.
+        for level in path.ancestors().take(missing.max(1)) {
+            let parent = level.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let synced =
+                File::open(parent.unwrap_or_else(|| Path::new("."))).and_then(|it| it.sync_all());
+            if missing > 0 {
+                synced?;
+            }
         }
         Self::open(path)
     }
@@ -110,7 +115,9 @@ impl Disk for OsDisk {
             Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
         }
         let pid = format!("{}\n", std::process::id());
-        file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())).map_err(LockError::Io)?;
+        // The lock holds without the number, which only serves a message; a full disk has no room
+        // for it.
+        let _ = file.set_len(0).and_then(|()| file.write_all(pid.as_bytes()));
         Ok(Box::new(file))
     }
 

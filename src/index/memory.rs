@@ -10,6 +10,7 @@ use hashbrown::hash_table::Entry as TableEntry;
 use uuid::Uuid;
 
 use super::key::{Key, KeyKind};
+use crate::chunk::scan::ScannedEvent;
 use crate::event::{category, tags};
 use crate::position::StreamVersion;
 
@@ -90,6 +91,18 @@ impl MemoryIndex {
         if let Some(operation) = &event.operation {
             self.post(&Key::operation(operation), StreamVersion::FIRST, ordinal);
         }
+    }
+
+    /// Adds the next event, checked by a walk over its chunk.
+    pub(crate) fn insert_event(&mut self, event: &ScannedEvent<'_>) {
+        self.insert(&Entry {
+            offset: u32::try_from(event.offset).expect("offsets in a chunk fit 32 bits"),
+            stream: event.stream(),
+            version: event.version(),
+            event_type: event.event_type(),
+            tags: event.tags(),
+            operation: event.operation(),
+        });
     }
 
     fn post(&mut self, key: &Key<'_>, version: StreamVersion, ordinal: u32) {

@@ -5,10 +5,12 @@
 //! a change swaps the whole list. Assumes that chunks are added in order. Never reads event
 //! contents.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use super::ChunkIndex;
-use crate::chunk::Chunk;
+use super::memory::MemoryIndex;
+use super::table::TableFlaw;
+use crate::chunk::{Chunk, recover};
 use crate::error::{Error, Result};
 use crate::position::{ChunkNumber, Position, StreamVersion};
 
@@ -17,12 +19,52 @@ use crate::position::{ChunkNumber, Position, StreamVersion};
 pub(crate) struct Segment {
     pub(crate) chunk: Chunk,
     pub(crate) index: ChunkIndex,
+    /// Made of the chunk's events when the index in its file was found damaged.
+    rebuilt: OnceLock<Option<ChunkIndex>>,
 }
 
 /// The chunks of a log at one moment, oldest first, never empty.
 pub(crate) type Snapshot = Arc<Vec<Arc<Segment>>>;
 
 impl Segment {
+    pub(crate) fn new(chunk: Chunk, index: ChunkIndex) -> Self {
+        Self { chunk, index, rebuilt: OnceLock::new() }
+    }
+
+    /// Asks the index. Where it is damaged, asks one that is made of the chunk's events: the log is
+    /// the only truth (R10). The first such question reads the whole chunk.
+    pub(crate) fn ask<T>(
+        &self,
+        question: impl Fn(&ChunkIndex) -> Result<T, TableFlaw>,
+    ) -> Result<T> {
+        let index = self.rebuilt.get().and_then(Option::as_ref).unwrap_or(&self.index);
+        let flaw = match question(index) {
+            Ok(answer) => return Ok(answer),
+            Err(flaw) => flaw,
+        };
+        let rebuilt = self.rebuilt.get_or_init(|| self.rebuild());
+        let answer = rebuilt.as_ref().map_or_else(|| Err(flaw), question);
+        answer.map_err(|flaw| self.damage(flaw))
+    }
+
+    fn damage(&self, flaw: TableFlaw) -> Error {
+        flaw.in_chunk(self.chunk.number()).into()
+    }
+
+    /// The index that the events of a sealed chunk give; `None` when they are damaged too.
+    fn rebuild(&self) -> Option<ChunkIndex> {
+        let footer = self.chunk.footer()?;
+        let bytes = self.chunk.readable();
+        let groups = bytes.get(..usize::try_from(footer.end.data_end).ok()?)?;
+        let mut index = MemoryIndex::default();
+        let place = (&self.chunk.header, self.chunk.salt);
+        let (walk, _) = recover::walk(groups, place, Position::START, &mut |event| {
+            index.insert_event(&event);
+        })
+        .ok()?;
+        (walk.end.end() == footer.end).then(|| ChunkIndex::Memory(RwLock::new(index)))
+    }
+
     pub(crate) fn first_position(&self) -> Position {
         self.chunk.header.first_position
     }
@@ -96,8 +138,7 @@ pub(crate) fn head(
     end: Position,
 ) -> Result<Option<StreamVersion>> {
     for segment in segments.iter().rev() {
-        let part = segment.index.stream(stream, segment.ordinal_of(end));
-        let part = part.map_err(|flaw| Error::from(flaw.in_chunk(segment.chunk.number())))?;
+        let part = segment.ask(|index| index.stream(stream, segment.ordinal_of(end)))?;
         if let Some(part) = part {
             return Ok(Some(part.last_version));
         }

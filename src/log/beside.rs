@@ -7,8 +7,8 @@
 
 use std::path::Path;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
-use crate::chaser::index_event;
 use crate::chunk::directory::{self, Directory, Listed, Listing};
 use crate::chunk::recover;
 use crate::chunk::{Chunk, ChunkFile, file_name};
@@ -24,7 +24,8 @@ use crate::position::{ChunkNumber, Position};
 use crate::read::View;
 
 /// Looks at the files before a chunk that is named and not found counts as missing.
-const LOOKS_MAX: u32 = 20;
+const LOOKS_MAX: u32 = 5;
+const LOOK_PAUSE: Duration = Duration::from_millis(2);
 
 impl View {
     /// Opens a view of the log in a directory, beside a process that may be writing it.
@@ -52,6 +53,8 @@ impl View {
                 // The writing process has rolled between the look at the files and the look into
                 // them; the next look sees the chunk.
                 Err(OpenError::MissingChunk(number)) if is_there(disk, number) => {}
+                // A header that is just being written may be read by half.
+                Err(OpenError::Corrupt(_)) => std::thread::sleep(LOOK_PAUSE),
                 other => return other,
             }
         }
@@ -122,10 +125,10 @@ fn scan(
     let bytes = chunk.readable();
     let known = Position::START;
     let (walk, bad) = recover::walk(&bytes, (&chunk.header, chunk.salt), known, &mut |event| {
-        index_event(&mut index, &event);
+        index.insert_event(&event);
     })?;
     if walk.end.end() != end {
         return Err(OpenError::Corrupt(bad.damage(number, walk.end.offset)));
     }
-    Ok((Segment { chunk, index: ChunkIndex::Memory(RwLock::new(index)) }, walk.end.position))
+    Ok((Segment::new(chunk, ChunkIndex::Memory(RwLock::new(index))), walk.end.position))
 }

@@ -10,7 +10,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::chaser::index_event;
 use crate::chunk::directory::{self, Directory, Listed, Listing};
 use crate::chunk::recover::{self, Cut, Rest, Walk};
 use crate::chunk::scan::{BadGroup, Cursor};
@@ -19,13 +18,14 @@ use crate::chunk::{Chunk, ChunkFile, file_name};
 use crate::clock::{Clock, Timestamp, fresh_log_id};
 use crate::disk::{Access, Disk, DiskFile, LockError};
 use crate::error::{Damage, Error, OpenError};
+use crate::format::CHUNK_HEADER_SIZE;
 use crate::format::checksum::LogSalt;
 use crate::format::header::{ChainEnd, ChunkHeader};
 use crate::index::ChunkIndex;
 use crate::index::memory::MemoryIndex;
 use crate::index::segments::Segment;
 use crate::keeper::open_sealed;
-use crate::options::Options;
+use crate::options::{CHUNK_SIZE_MAX, Options};
 use crate::position::{ChunkNumber, Position};
 
 /// How often, and how far apart, the lock is tried: a process that just ended may still be letting
@@ -102,7 +102,7 @@ pub(crate) fn open(
     let lock = lock(disk)?;
     let mut recovered = match directory::read(disk, Access::Write)? {
         Directory::Empty { blank } => create(disk, options, clock, blank, lock)?,
-        Directory::Log(listing) => Recovery::new(disk, &listing).run(listing, lock)?,
+        Directory::Log(listing) => Recovery::new(disk, options, &listing).run(listing, lock)?,
     };
     recovered.report.chunks = recovered.segments.len() as u64;
     recovered.report.events = recovered.cursor.position.get();
@@ -135,11 +135,19 @@ fn create(
     lock: Box<dyn fmt::Debug + Send + Sync>,
 ) -> Result<Recovered, OpenError> {
     let number = ChunkNumber::FIRST;
+    if let Some(file) = &blank {
+        // A log is made of zeros and a header that is written at once, so this was one.
+        let garbage = recover::garbage(&**file).map_err(|error| failed("read", number, error))?;
+        if garbage.is_some() {
+            let what = "chunk header";
+            return Err(Damage::new((number, 0), what, "a header", "zeros before data").into());
+        }
+    }
     let make = || {
         let file = match blank {
             Some(file) => {
-                let capacity = options.chunk_size.max(file.size()?);
-                ChunkFile::adopt(file, number, capacity, 0)?
+                let capacity = capacity_of_blank(&*file, options)?;
+                ChunkFile::adopt(disk, file, number, capacity, 0)?
             }
             None => ChunkFile::create(disk, number, options.chunk_size)?,
         };
@@ -172,16 +180,28 @@ fn create(
         file,
         cursor,
         next: None,
-        segments: vec![Arc::new(Segment { chunk, index: ChunkIndex::empty() })],
+        segments: vec![Arc::new(Segment::new(chunk, ChunkIndex::empty()))],
         to_seal: Vec::new(),
         hint_sequence: 0,
         report: OpenReport { created: true, clean: true, ..OpenReport::default() },
     })
 }
 
+/// The capacity of a chunk whose file is there already: at least what the options say, because
+/// appends are admitted by them, and all of the file, because files never shrink.
+fn capacity_of_blank(file: &dyn DiskFile, options: &Options) -> std::io::Result<u64> {
+    let capacity = file.size()?.max(options.chunk_size).next_multiple_of(CHUNK_HEADER_SIZE);
+    if capacity <= CHUNK_SIZE_MAX {
+        return Ok(capacity);
+    }
+    let problem = "the file that lies ready for the next chunk is larger than a chunk may be";
+    Err(std::io::Error::new(std::io::ErrorKind::InvalidData, problem))
+}
+
 /// The walk over a listing, oldest chunk first.
 struct Recovery<'a> {
     disk: &'a dyn Disk,
+    options: &'a Options,
     /// How far the log is known to have been durable.
     known: Position,
     position: Position,
@@ -200,9 +220,10 @@ struct Scanned {
 }
 
 impl<'a> Recovery<'a> {
-    fn new(disk: &'a dyn Disk, listing: &Listing) -> Self {
+    fn new(disk: &'a dyn Disk, options: &'a Options, listing: &Listing) -> Self {
         Self {
             disk,
+            options,
             known: listing.hint.map_or(Position::START, |hint| hint.durable_through),
             position: Position::START,
             time: Timestamp::default(),
@@ -234,7 +255,8 @@ impl<'a> Recovery<'a> {
         let (file, cursor) = self.last(&header, file, |end| {
             hint.is_some_and(|hint| hint.clean && hint.chunk == header.number && hint.end == end)
         })?;
-        let next = listing.blank.map(|(number, file)| self.blank(number, file)).transpose()?;
+        let end = (&header, cursor.position);
+        let next = listing.blank.map(|(number, file)| self.blank(number, file, end)).transpose()?;
         Ok(Recovered {
             lock,
             header,
@@ -311,27 +333,39 @@ impl<'a> Recovery<'a> {
         Ok((file, cursor))
     }
 
-    /// The file behind the last chunk. What stands in it is the rest of a write that never got its
-    /// header.
+    /// The file behind the last chunk, whose header is `last`. What stands in it is the rest of a
+    /// write that never got its header, unless it says that it was durable.
     fn blank(
         &mut self,
         number: ChunkNumber,
         file: Arc<dyn DiskFile>,
+        (last, end): (&ChunkHeader, Position),
     ) -> Result<Arc<ChunkFile>, OpenError> {
         let reading = |error| failed("read", number, error);
-        let garbage = recover::garbage(&*file).map_err(reading)?;
-        if let Some(range) = garbage {
-            self.report.cut = Some(recover::cut(self.disk, &*file, number, &range)?);
-            self.report.clean = false;
+        if recover::garbage(&*file).map_err(reading)?.is_some() {
+            let salt = LogSalt::new(last.log).chunk(number);
+            let view = || {
+                let length = file.size()?;
+                let map = file.map(length)?;
+                map.settle(length);
+                let bytes = map.view(0..length).unwrap_or_default();
+                recover::look_beyond(&*file, &bytes, salt, 0)
+            };
+            let rest = view().map_err(reading)?;
+            if rest.durable > end {
+                let what = "chunk header";
+                let found = "zeros before durable groups";
+                return Err(Damage::new((number, 0), what, "a header", found).into());
+            }
+            if let Some(range) = rest.garbage {
+                self.report.cut = Some(recover::cut(self.disk, &*file, number, &range)?);
+                self.report.clean = false;
+            }
         }
         let adopt = || {
-            let (size, prepared) = (file.size()?, file.next_hole(0)?);
-            ChunkFile::adopt(
-                Arc::clone(&file),
-                number,
-                size.max(crate::options::CHUNK_SIZE_MIN),
-                prepared,
-            )
+            let capacity = capacity_of_blank(&*file, self.options)?;
+            let prepared = file.next_hole(0)?;
+            ChunkFile::adopt(self.disk, Arc::clone(&file), number, capacity, prepared)
         };
         adopt().map(Arc::new).map_err(reading)
     }
@@ -372,7 +406,7 @@ impl<'a> Recovery<'a> {
         let mut index = MemoryIndex::default();
         let known = if end.is_some() { Position::START } else { self.known };
         let (walk, bad) = recover::walk(&bytes[..limit], (header, salt), known, &mut |event| {
-            index_event(&mut index, &event);
+            index.insert_event(&event);
         })?;
         self.report.chunks_scanned += 1;
         self.report.bytes_scanned += walk.end.offset;
@@ -393,7 +427,8 @@ impl<'a> Recovery<'a> {
     ) -> Result<Arc<ChunkFile>, OpenError> {
         let adopt = || {
             let prepared = file.next_hole(end)?.max(end);
-            ChunkFile::adopt(file, header.number, header.capacity, prepared.min(header.capacity))
+            let prepared = prepared.min(header.capacity);
+            ChunkFile::adopt(self.disk, file, header.number, header.capacity, prepared)
         };
         let file = adopt().map_err(|error| failed("map", header.number, error))?;
         file.advance_written(end);
@@ -403,7 +438,7 @@ impl<'a> Recovery<'a> {
 
     fn push(&mut self, header: ChunkHeader, file: Arc<ChunkFile>, index: MemoryIndex) {
         let index = ChunkIndex::Memory(std::sync::RwLock::new(index));
-        self.segments.push(Arc::new(Segment { chunk: Chunk::unsealed(header, file), index }));
+        self.segments.push(Arc::new(Segment::new(Chunk::unsealed(header, file), index)));
     }
 }
 

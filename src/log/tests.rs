@@ -3,6 +3,7 @@
 
 mod closing;
 mod failing;
+mod found;
 mod stepped;
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::RecordedEvent;
 use crate::format::event::decode;
 use crate::index::segments::Segment;
@@ -28,8 +28,7 @@ impl Open {
     /// The event with this ordinal; `None` where it was removed.
     pub(super) fn event(&self, ordinal: u32) -> Result<Option<RecordedEvent>> {
         let chunk = &self.segment.chunk;
-        let offset = self.segment.index.offset(ordinal);
-        let offset = offset.map_err(|flaw| Error::from(flaw.in_chunk(chunk.number())))?;
+        let offset = self.segment.ask(|index| index.offset(ordinal))?;
         let Some(offset) = offset else { return Ok(None) };
         let position = chunk.header.first_position.plus(ordinal.into());
         let bytes = self.window.slice(self.window.len().min(offset as usize)..);

@@ -9,12 +9,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::fetch::Open;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::{RecordedEvent, category};
-use crate::index::Postings;
 use crate::index::key::{Key, KeyKind};
 use crate::index::segments::Segment;
 use crate::index::table::TableFlaw;
+use crate::index::{ChunkIndex, Postings};
 use crate::position::{Position, StreamVersion};
 
 /// The events that have one key, from [`View::read_stream`](crate::View::read_stream) and its
@@ -43,9 +43,9 @@ impl ReadKey {
         versions: Range<StreamVersion>,
         end: Position,
     ) -> Result<Self> {
-        Self::new(segments, KeyKind::Stream, stream, |segment| {
+        Self::new(segments, KeyKind::Stream, stream, |segment, index| {
             let limit = segment.ordinal_of(end);
-            segment.index.stream_postings(stream, versions.clone(), limit)
+            index.stream_postings(stream, versions.clone(), limit)
         })
     }
 
@@ -56,9 +56,9 @@ impl ReadKey {
         positions: Range<Position>,
     ) -> Result<Self> {
         let key = Key { kind, name: name.as_bytes() };
-        Self::new(segments, kind, name, |segment| {
+        Self::new(segments, kind, name, |segment, index| {
             let ordinal = |position| segment.ordinal_of(position);
-            segment.index.postings(&key, ordinal(positions.start)..ordinal(positions.end))
+            index.postings(&key, ordinal(positions.start)..ordinal(positions.end))
         })
     }
 
@@ -66,12 +66,11 @@ impl ReadKey {
         segments: &[Arc<Segment>],
         kind: KeyKind,
         name: &str,
-        look_up: impl Fn(&Segment) -> Result<Postings, TableFlaw>,
+        look_up: impl Fn(&Segment, &ChunkIndex) -> Result<Postings, TableFlaw>,
     ) -> Result<Self> {
         let mut parts = VecDeque::new();
         for segment in segments {
-            let postings = look_up(segment)
-                .map_err(|flaw| Error::from(flaw.in_chunk(segment.chunk.number())))?;
+            let postings = segment.ask(|index| look_up(segment, index))?;
             let left = 0..postings.len();
             if !left.is_empty() {
                 let segment = Arc::clone(segment);

@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::hint;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -108,7 +109,8 @@ impl Slot {
         debug_assert!(answered.is_ok(), "a promise is answered once");
         let waker = self.waker().take();
         if let Some(waker) = waker {
-            waker.wake();
+            // The waker is the caller's code; its panic is not the log's (F04).
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
     }
 

@@ -1,0 +1,370 @@
+//! Tests of what once went wrong, or would have: each plays the case that showed it.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
+use std::time::Duration;
+
+use super::{MIB, count, event, small};
+use crate::clock::{Clock, SimClock, SystemClock};
+use crate::disk::sim::SimDisk;
+use crate::disk::{Access, Disk, DiskFile, LockError, Map};
+use crate::error::{AppendError, Error, ErrorKind, OpenError, Result};
+use crate::event::{Appended, Expected, NewEvent};
+use crate::format::footer::Footer;
+use crate::log::Log;
+use crate::log::engine::Engine;
+use crate::options::{Durability, Options};
+use crate::position::Position;
+
+fn open(disk: &SimDisk, options: Options) -> Result<Log, OpenError> {
+    options.open_on(Arc::new(disk.clone()), Arc::new(SystemClock::default()))
+}
+
+fn append(log: &Log, size: usize) -> Result<Appended, AppendError> {
+    log.append("big", Expected::Any, [NewEvent::new("Big", vec![1; size])])?.wait()
+}
+
+/// Writes zeros over all of a file, as after a loss of power that took what was not synced.
+fn blank(disk: &SimDisk, name: &str) {
+    let length = disk.read_file(name).unwrap().len();
+    disk.write_file(name, vec![0; length]);
+}
+
+fn engine(disk: &SimDisk, clock: &Arc<SimClock>) -> Engine {
+    let options = Options::new().chunk_size(MIB).prepare_ahead(128 << 10);
+    Engine::open(Arc::new(disk.clone()), Arc::clone(clock) as _, options).unwrap().0
+}
+
+#[test]
+fn a_gathered_group_is_answered_when_another_stage_fails() {
+    let clock = Arc::new(SimClock::new());
+    let mut engine = engine(&SimDisk::new(), &clock);
+    // A client that is about to enqueue makes the writer wait with what it has gathered.
+    let other = engine.core.flushable.raise();
+    let ack = engine.core.submit("s", Expected::Any, [event(1)], Duration::ZERO).unwrap();
+    engine.writer.step();
+    engine.core.failure.record(Error::new(ErrorKind::Io, "the keeper's disk"));
+    drop(other);
+    engine.writer.step();
+    assert!(ack.is_ready());
+    assert!(matches!(ack.wait(), Err(AppendError::Failed(_))));
+}
+
+#[test]
+fn a_log_is_opened_with_larger_chunks_than_the_one_that_lies_ready() {
+    let disk = SimDisk::new();
+    let log = open(&disk, small()).unwrap();
+    (0..7).for_each(|_| _ = append(&log, 100 << 10).unwrap());
+    log.close().unwrap();
+    disk.write_file("chunk-0000000001", vec![0; 100]);
+    let log = open(&disk, Options::new().chunk_size(8 * MIB)).unwrap();
+    append(&log, 2 << 20).unwrap();
+    append(&log, 10).unwrap();
+    log.close().unwrap();
+    assert_eq!(open(&disk, small()).unwrap().view().end(), Position::new(9));
+}
+
+#[test]
+fn a_file_of_any_size_may_lie_ready() {
+    for size in [100, MIB as usize - 1, MIB as usize + 1] {
+        let disk = SimDisk::new();
+        let log = open(&disk, small()).unwrap();
+        (0..7).for_each(|_| _ = append(&log, 100 << 10).unwrap());
+        log.close().unwrap();
+        disk.write_file("chunk-0000000001", vec![0; size]);
+        let log = open(&disk, small()).unwrap();
+        (0..7).for_each(|_| _ = append(&log, 100 << 10).unwrap());
+        log.close().unwrap();
+        assert_eq!(open(&disk, small()).unwrap().view().end(), Position::new(14), "{size}");
+    }
+}
+
+#[test]
+fn an_empty_chunk_is_sealed_with_the_time_of_its_making() {
+    let disk = SimDisk::new();
+    open(&disk, small()).unwrap().close().unwrap();
+    let log = open(&disk, Options::new().chunk_size(8 * MIB)).unwrap();
+    append(&log, 2 << 20).unwrap();
+    log.close().unwrap();
+    let log = open(&disk, Options::new().chunk_size(8 * MIB)).unwrap();
+    assert_eq!(log.view().chunks()[0].events, 0);
+    assert!(append(&log, 10).unwrap().time <= SystemClock::default().wall());
+}
+
+#[test]
+fn a_weaker_mode_syncs_the_first_group_of_a_chunk() {
+    let disk = SimDisk::new();
+    let clock = Arc::new(SimClock::new());
+    let options = small().durability(Durability::Os);
+    let shared = Arc::clone(&clock) as _;
+    let mut engine = Engine::open(Arc::new(disk.clone()), shared, options).unwrap().0;
+    let mut synced_through = 0;
+    for number in 0..12 {
+        let event = NewEvent::new("Big", vec![1; 100 << 10]);
+        let ack = engine.core.submit("s", Expected::Any, [event], Duration::ZERO).unwrap();
+        while !ack.is_ready() {
+            engine.writer.step();
+            engine.chaser.step();
+            engine.keeper.step();
+            clock.advance(Duration::from_millis(1));
+        }
+        let place = engine.core.supply.orders().place;
+        if place.chunk.get() == 1 && synced_through == 0 {
+            synced_through = number;
+            assert_eq!(place.position, Position::new(number + 1));
+        }
+    }
+    assert!(synced_through > 0, "a chunk is sealed only when the next one's header is durable");
+}
+
+#[test]
+fn no_second_chunk_lies_ready_before_the_first_is_begun_durably() {
+    let disk = SimDisk::new();
+    let clock = Arc::new(SimClock::new());
+    let mut engine = engine(&disk, &clock);
+    let submit = |engine: &Engine| {
+        let event = NewEvent::new("Big", vec![1; 100 << 10]);
+        engine.core.submit("s", Expected::Any, [event], Duration::ZERO).unwrap()
+    };
+    for _ in 0..10 {
+        let ack = submit(&engine);
+        while !ack.is_ready() {
+            engine.writer.step();
+            engine.chaser.step();
+            engine.keeper.step();
+            clock.advance(Duration::from_millis(1));
+        }
+    }
+    let acks: Vec<_> = (0..14).map(|_| submit(&engine)).collect();
+    for _ in 0..30 {
+        engine.writer.step();
+        (0..20).for_each(|_| _ = engine.keeper.step());
+        let third = disk.list().unwrap().contains(&"chunk-0000000002".to_owned());
+        assert!(!third || engine.core.supply.orders().place.chunk.get() >= 1);
+    }
+    assert_eq!(acks.len(), 14);
+}
+
+#[test]
+fn a_first_chunk_that_lost_its_header_is_never_taken_for_a_new_log() {
+    let disk = SimDisk::new();
+    let log = open(&disk, small()).unwrap();
+    count(&log, 0..1000);
+    log.close().unwrap();
+    let mut bytes = disk.read_file("chunk-0000000000").unwrap();
+    bytes[..4096].fill(0);
+    disk.write_file("chunk-0000000000", bytes.clone());
+    disk.remove("hint");
+    assert!(matches!(open(&disk, small()), Err(OpenError::Corrupt(_))));
+    assert_eq!(disk.read_file("chunk-0000000000").unwrap(), bytes);
+    blank(&disk, "chunk-0000000000");
+    assert!(open(&disk, small()).unwrap().report().created, "zeros alone are no log");
+}
+
+#[test]
+fn a_last_chunk_that_lost_its_header_is_not_cut_when_it_was_durable() {
+    let disk = SimDisk::new();
+    let log = open(&disk, small()).unwrap();
+    (0..15).for_each(|_| _ = append(&log, 100 << 10).unwrap());
+    log.close().unwrap();
+    let mut bytes = disk.read_file("chunk-0000000001").unwrap();
+    bytes[..4096].fill(0);
+    disk.write_file("chunk-0000000001", bytes);
+    let mut first = disk.read_file("chunk-0000000000").unwrap();
+    let footer = first.len() - 4096;
+    first[footer..].fill(0);
+    disk.write_file("chunk-0000000000", first);
+    disk.remove("hint");
+    assert!(matches!(open(&disk, small()), Err(OpenError::Corrupt(_))));
+}
+
+#[test]
+fn a_panicking_waker_is_its_owners_trouble() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("the caller's waker");
+        }
+    }
+    let log = open(&SimDisk::new(), small()).unwrap();
+    let waker = Waker::from(Arc::new(Panics));
+    let mut ack = log.append("s", Expected::Any, [event(1)]).unwrap();
+    let _ = Pin::new(&mut ack).poll(&mut Context::from_waker(&waker));
+    append(&log, 10).unwrap();
+    append(&log, 10).unwrap();
+}
+
+#[test]
+fn options_out_of_bounds_are_refused() {
+    let refused = |options: Options| {
+        let error = open(&SimDisk::new(), options).map(drop).unwrap_err();
+        assert!(matches!(error, OpenError::InvalidOption { .. }), "{error}");
+    };
+    refused(Options::new().spin(Duration::MAX));
+    refused(Options::new().prepare_ahead(u64::MAX));
+    refused(Options::new().max_delay(Duration::MAX));
+    refused(Options::new().chunk_size(MIB + 1));
+    refused(Options::new().queue_appends(0));
+    refused(Options::new().group_size(1));
+}
+
+/// A disk that tells a failed write-back as the kernel does: once to each opening of the file, and
+/// whose files cannot grow when they are told so.
+#[derive(Debug)]
+struct ToldOnce {
+    inner: SimDisk,
+    failing: Arc<AtomicBool>,
+    no_room: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+struct ToldOnceFile {
+    inner: Arc<dyn DiskFile>,
+    failing: Arc<AtomicBool>,
+    no_room: Arc<AtomicBool>,
+    told: AtomicBool,
+}
+
+impl ToldOnce {
+    fn wrap(&self, inner: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        let (failing, no_room) = (Arc::clone(&self.failing), Arc::clone(&self.no_room));
+        Arc::new(ToldOnceFile { inner, failing, no_room, told: AtomicBool::new(false) })
+    }
+}
+
+impl Disk for ToldOnce {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.inner.create(name).map(|file| self.wrap(file))
+    }
+
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
+        self.inner.open(name, access).map(|file| self.wrap(file))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.inner.list()
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.inner.sync_directory()
+    }
+
+    fn lock(&self) -> Result<Box<dyn fmt::Debug + Send + Sync>, LockError> {
+        self.inner.lock()
+    }
+
+    fn label(&self) -> String {
+        self.inner.label()
+    }
+}
+
+impl DiskFile for ToldOnceFile {
+    fn size(&self) -> io::Result<u64> {
+        self.inner.size()
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.inner.read_at(bytes, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.inner.write_at(bytes, offset)
+    }
+
+    fn grow(&self, size: u64) -> io::Result<()> {
+        if self.no_room.swap(false, Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.inner.grow(size)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        if self.failing.load(Ordering::SeqCst) && !self.told.swap(true, Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.inner.sync_data()
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
+        self.inner.next_data(offset)
+    }
+
+    fn next_hole(&self, offset: u64) -> io::Result<u64> {
+        self.inner.next_hole(offset)
+    }
+
+    fn map(&self, length: u64) -> io::Result<Map> {
+        self.inner.map(length)
+    }
+}
+
+fn told_once() -> (Arc<AtomicBool>, Arc<AtomicBool>, Log) {
+    let (failing, no_room) = (Arc::default(), Arc::default());
+    let disk = ToldOnce {
+        inner: SimDisk::new(),
+        failing: Arc::clone(&failing),
+        no_room: Arc::clone(&no_room),
+    };
+    let log = small().open_on(Arc::new(disk), Arc::new(SystemClock::default())).unwrap();
+    (failing, no_room, log)
+}
+
+#[test]
+fn f20_a_sync_of_the_keeper_hides_no_error_from_the_writer() {
+    let (failing, _, log) = told_once();
+    count(&log, 0..3);
+    failing.store(true, Ordering::SeqCst);
+    // The keeper is asked for more room during these appends, and syncs the same file.
+    let outcomes: Vec<_> = (0..9).map(|_| append(&log, 100 << 10)).collect();
+    for outcome in outcomes {
+        assert!(matches!(outcome, Err(AppendError::Failed(_))), "{outcome:?}");
+    }
+    assert_eq!(log.view().end(), Position::new(3));
+}
+
+#[test]
+fn f22_no_space_for_a_new_chunk_is_told_and_gone_on_from() {
+    let (_, no_room, log) = told_once();
+    no_room.store(true, Ordering::SeqCst);
+    let mut stored = 0;
+    while stored < 25 {
+        match append(&log, 100 << 10) {
+            Ok(_) => stored += 1,
+            Err(AppendError::Full) => std::thread::sleep(Duration::from_millis(10)),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(!no_room.load(Ordering::SeqCst), "the disk was never full");
+}
+
+#[test]
+fn f54_a_damaged_index_is_made_again_from_the_events() {
+    let disk = SimDisk::new();
+    let log = open(&disk, small()).unwrap();
+    count(&log, 0..20_000);
+    log.close().unwrap();
+    let sound = disk.read_file("chunk-0000000000").unwrap();
+    let footer = Footer::decode(&sound[sound.len() - 4096..]).unwrap();
+    for section in &footer.sections {
+        let mut bytes = sound.clone();
+        bytes[section.offset as usize] ^= 1;
+        disk.write_file("chunk-0000000000", bytes.clone());
+        let log = open(&disk, small()).unwrap();
+        super::check(&log.view(), 20_000);
+        assert_eq!(log.view().streams().unwrap().len(), 7);
+        let known = log.append("counter-1", Expected::NoStream, [event(1)]).unwrap().wait();
+        assert!(matches!(known, Err(AppendError::WrongVersion { .. })), "{known:?}");
+        drop(log);
+        // Where an event is damaged too, there is nothing to make an index of.
+        bytes[5_000] ^= 1;
+        disk.write_file("chunk-0000000000", bytes);
+        let log = open(&disk, small()).unwrap();
+        assert!(log.view().read_all(..).any(|event| event.is_err()));
+        drop(log);
+        disk.write_file("chunk-0000000000", sound.clone());
+    }
+}

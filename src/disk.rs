@@ -113,8 +113,8 @@ pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
     /// call proves nothing.
     fn sync_data(&self) -> io::Result<()>;
 
-    /// Asks that `length` bytes written at `offset` begin their way to the medium. A hint for speed:
-    /// nothing is durable by it, and nothing is told of it.
+    /// Asks that `length` bytes written at `offset` begin their way to the medium. A hint for
+    /// speed: nothing is durable by it, and nothing is told of it.
     fn begin_writeback(&self, offset: u64, length: u64) {
         let _ = (offset, length);
     }

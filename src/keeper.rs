@@ -198,8 +198,8 @@ fn prepare_step(file: &ChunkFile, through: u64) -> Result<(), (io::Error, String
 /// that it is whole when the active one is full. Preparing a file that is being written costs the
 /// writer's syncs a wait for the file system's journal; preparing another file does not.
 ///
-/// Nothing before the active chunk itself has a durable group: otherwise a loss of power could leave
-/// two files without a header at the end of the log.
+/// Nothing before the active chunk itself has a durable group: otherwise a loss of power could
+/// leave two files without a header at the end of the log.
 fn wanted_of_next(orders: &Orders, ahead: u64) -> Option<u64> {
     let active = &orders.active;
     if orders.place.chunk != active.number {

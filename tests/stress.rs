@@ -79,3 +79,23 @@ fn a_named_directory_is_kept_and_never_shared() {
     assert_eq!(second.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&second.stderr).contains("not empty"));
 }
+
+#[test]
+fn a_run_that_cannot_be_is_refused_before_it_begins() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let place = dir.path().join("log");
+    let cases = [
+        ("--size 1048576 --chunk-size 1MiB", "a larger --chunk-size"),
+        ("--size 15MiB --batch 5", "a smaller --size or --batch"),
+        ("--chunk-size 1k", "chunk-size"),
+        ("--seconds 0", "more than 0 seconds"),
+    ];
+    for (arguments, why) in cases {
+        let output = stress(&format!("{arguments} --dir {}", place.display()));
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {errors}");
+        assert!(errors.contains(why) && errors.contains("\n  try: "), "{arguments}: {errors}");
+        assert_eq!(output.stdout, b"");
+        assert!(!place.exists(), "{arguments}");
+    }
+}

@@ -6,7 +6,6 @@
 use std::path::PathBuf;
 
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::intake::Intake;
 use super::{CliError, Outcome, args, line};
@@ -54,12 +53,12 @@ fn event(args: &Args, line: &[u8]) -> Result<(String, NewEvent), String> {
     let stream = args.stream.as_deref().unwrap_or_default();
     let (stream, event_type) = match (&args.stream_from, &args.type_from) {
         (None, None) => {
-            serde_json::from_slice::<&RawValue>(line).map_err(|error| line::reason(&error))?;
+            line::json(line)?;
             (stream.to_owned(), args.event_type.clone())
         }
         (stream_field, type_field) => {
             let value: Value =
-                serde_json::from_slice(line).map_err(|error| line::reason(&error))?;
+                serde_json::from_slice(line).map_err(|error| line::reason(line, &error))?;
             let named = |field: &Option<String>, fixed: &str| {
                 field.as_ref().map_or_else(|| Ok(fixed.to_owned()), |field| text(&value, field))
             };

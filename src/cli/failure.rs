@@ -81,7 +81,7 @@ impl CliError {
             say(&self.what);
         }
         if let Some(next) = &self.next {
-            let _ = writeln!(io::stderr(), "  try: {next}");
+            hint(next);
         }
         ExitCode::from(self.code)
     }
@@ -152,6 +152,11 @@ pub(super) fn missing(place: &str) -> CliError {
 /// Says one line on stderr. Nobody can be told that stderr itself is gone.
 pub(super) fn say(what: impl Display) {
     let _ = writeln!(io::stderr(), "paperchase: {what}");
+}
+
+/// Says on stderr what can be done about the line before.
+pub(super) fn hint(next: impl Display) {
+    let _ = writeln!(io::stderr(), "  try: {next}");
 }
 
 /// Help goes to stdout with success, wrong usage to stderr in the same form as every other error.

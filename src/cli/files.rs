@@ -11,6 +11,8 @@ use super::{CliError, failure};
 use crate::chunk::directory::HINT;
 use crate::chunk::{file_name, number_of};
 use crate::disk::{Access, Disk, DiskFile, LockError, OsDisk};
+use crate::format::checksum::LogSalt;
+use crate::format::group::GroupHeader;
 use crate::format::header::ChunkHeader;
 use crate::format::hint::{self, Hint};
 use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE, is_zero};
@@ -25,6 +27,15 @@ pub(super) struct Files {
     pub(super) chunks: Vec<ChunkNumber>,
     /// The names of all files.
     pub(super) names: Vec<String>,
+}
+
+/// How far a log is noted as durable, and whether that is all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Noted {
+    /// The newest hint's number; 0 without a hint.
+    pub(super) sequence: u64,
+    /// Whether no group stands behind the end that the hint names.
+    pub(super) is_all: bool,
 }
 
 /// Who has a log open for writing.
@@ -116,11 +127,32 @@ impl Files {
     }
 
     fn ends_at(&self, number: ChunkNumber, end: u64) -> Option<bool> {
+        self.behind(number, end).map(|next| is_zero(&next))
+    }
+
+    /// How far the newest hint goes. A group behind its end may have been acked, so a view that
+    /// goes by the hint may lack events.
+    pub(super) fn noted(&self) -> Noted {
+        let Some(hint) = self.hint() else {
+            return Noted { sequence: 0, is_all: self.header(ChunkNumber::FIRST).is_none() };
+        };
+        let is_behind = self.header(hint.chunk.next()).is_some()
+            || self.has_group(hint.chunk, hint.end.data_end).unwrap_or(false);
+        Noted { sequence: hint.sequence, is_all: !is_behind }
+    }
+
+    fn has_group(&self, number: ChunkNumber, offset: u64) -> Option<bool> {
+        let salt = LogSalt::new(self.header(number)?.log).chunk(number);
+        Some(GroupHeader::decode(&self.behind(number, offset)?, salt, offset).is_ok())
+    }
+
+    /// The bytes at an offset of a chunk's file, as many as a group header has or as there are.
+    fn behind(&self, number: ChunkNumber, offset: u64) -> Option<Vec<u8>> {
         let file = self.open(number).ok()?;
-        let room = file.size().ok()?.saturating_sub(end).min(GROUP_HEADER_SIZE);
-        let mut next = vec![0; usize::try_from(room).ok()?];
-        file.read_at(&mut next, end).ok()?;
-        Some(is_zero(&next))
+        let room = file.size().ok()?.saturating_sub(offset).min(GROUP_HEADER_SIZE);
+        let mut bytes = vec![0; usize::try_from(room).ok()?];
+        file.read_at(&mut bytes, offset).ok()?;
+        Some(bytes)
     }
 
     /// Who writes. Takes the lock for a moment, so it is asked only of logs that are not closed.

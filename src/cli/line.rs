@@ -17,6 +17,9 @@ use uuid::Uuid;
 use super::show;
 use crate::{ContentKind, NewEvent, RecordedEvent};
 
+/// Bytes of a refused line that are shown.
+const PIECE: usize = 40;
+
 /// What an import takes from a line.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,7 +43,7 @@ struct Line<'a> {
     #[serde(default)]
     metadata_kind: Option<Kind>,
     #[serde(default)]
-    tags: Vec<String>,
+    tags: Option<Vec<String>>,
     // Where and when the event stood in the log that it came from; it gets new ones here.
     #[serde(default, rename = "position")]
     _position: serde::de::IgnoredAny,
@@ -64,7 +67,12 @@ fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, 
 
 /// The stream and the event of a line, or why it has none.
 pub(super) fn parse(line: &[u8]) -> Result<(String, NewEvent), String> {
-    let line: Line<'_> = serde_json::from_slice(line).map_err(|error| reason(&error))?;
+    // An array of the right values would be taken for the fields in their order.
+    if line.first() != Some(&b'{') {
+        json(line)?;
+        return Err(format!("not a JSON object, near {}", piece(line, 0)));
+    }
+    let line: Line<'_> = serde_json::from_slice(line).map_err(|error| reason(line, &error))?;
     let data = content("data", line.data, line.data_base64, line.kind)?;
     let metadata = content("metadata", line.metadata, line.metadata_base64, line.metadata_kind)?;
     let mut event = NewEvent::new(line.event_type, data.0).data_kind(data.1);
@@ -75,17 +83,39 @@ pub(super) fn parse(line: &[u8]) -> Result<(String, NewEvent), String> {
         let id = Uuid::try_parse(&id).map_err(|_| format!("id {id:?} is not a UUID"))?;
         event = event.id(id);
     }
-    event = line.tags.into_iter().fold(event, NewEvent::tag);
+    event = line.tags.unwrap_or_default().into_iter().fold(event, NewEvent::tag);
     Ok((line.stream.into_owned(), event))
 }
 
-/// What serde says, with the place in the line: its own line number is always 1.
-pub(super) fn reason(error: &serde_json::Error) -> String {
+/// Checks that a line is one JSON value.
+pub(super) fn json(line: &[u8]) -> Result<(), String> {
+    let checked = serde_json::from_slice::<&RawValue>(line);
+    checked.map(|_| ()).map_err(|error| format!("not JSON: {}", told(line, &error)))
+}
+
+/// Why a line was refused, with the place in it.
+pub(super) fn reason(line: &[u8], error: &serde_json::Error) -> String {
+    json(line).err().unwrap_or_else(|| told(line, error))
+}
+
+/// What serde says; its own line number is always 1.
+fn told(line: &[u8], error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
-        Some(end) => format!("{}, at column {}", &text[..end], error.column()),
+        Some(end) => {
+            let column = error.column();
+            format!("{}, at column {column}, near {}", &text[..end], piece(line, column))
+        }
         None => text,
     }
+}
+
+/// The bytes around a column of a line, safe for a terminal.
+fn piece(line: &[u8], column: usize) -> String {
+    let start = column.saturating_sub(PIECE / 2).min(line.len());
+    let end = line.len().min(start + PIECE);
+    let [before, behind] = [start > 0, end < line.len()].map(|cut| if cut { "..." } else { "" });
+    format!("`{before}{}{behind}`", show::plain(&String::from_utf8_lossy(&line[start..end])))
 }
 
 fn content<'a>(
@@ -234,6 +264,8 @@ mod tests {
         let (_, event) = parse(br#"{"stream":"s","type":"t","data":null}"#).unwrap();
         assert_eq!((event.data(), event.data_kind), (&b"null"[..], ContentKind::Json));
         assert!(!event.event_id().is_nil());
+        let none = br#"{"stream":"s","type":"t","id":null,"kind":null,"tags":null}"#;
+        assert_eq!(parse(none).unwrap().1.tags.len(), 0);
     }
 
     #[test]
@@ -247,12 +279,22 @@ mod tests {
             (r#"{"stream":"s","type":"t","id":"5"}"#, "not a UUID"),
             (r#"{"stream":"s","type":"t","kind":"xml"}"#, "unknown variant `xml`"),
             (r#"{"stream":"s","type":"t"}}"#, "trailing characters, at column 26"),
-            (r#"{"stream":"s","#, "EOF while parsing"),
-            ("[1]", "expected"),
+            (r#"{"stream":"s","#, "not JSON: EOF while parsing"),
+            ("[1]", "not a JSON object, near `[1]`"),
+            (r#"["s","t"]"#, "not a JSON object"),
+            ("5", "not a JSON object"),
+            ("hello", "not JSON: expected value, at column 1, near `hello`"),
+            ("{\"a\u{1b}", "near `{\"a\\u{1b}`"),
+            (r#"{"stream":"s","type":5}"#, "expected a string"),
+            (r#"{"stream":"s","type":"t","kind":5}"#, "expected"),
         ];
         for (line, reason) in cases {
             let error = parse(line.as_bytes()).unwrap_err();
             assert!(error.contains(reason), "{line}: {error}");
+            let is_json = serde_json::from_str::<serde_json::Value>(line).is_ok();
+            assert_ne!(error.starts_with("not JSON:"), is_json, "{line}: {error}");
+            let names = ["struct ", "enum ", "Line", "Kind", "RawValue", "borrowed"];
+            assert!(names.iter().all(|name| !error.contains(name)), "{line}: {error}");
         }
     }
 }

@@ -11,6 +11,8 @@ use rustix::io::Errno;
 
 /// Longest line in bytes: a largest event in base64, twice.
 const LINE_MAX: usize = 48 << 20;
+/// What some editors put before the first line of a file.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// How much is read at once: what a pipe holds, a few times.
 const PIECE: usize = 256 << 10;
 /// How long a read waits before the caller gets a look at its stop flag.
@@ -142,7 +144,9 @@ impl<S: Source> Lines<S> {
         self.consumed += (next - self.start) as u64;
         self.start = next;
         self.searched = next;
-        self.buffer[line].trim_ascii()
+        let line = &self.buffer[line];
+        let mark = if self.number == 1 { BYTE_ORDER_MARK } else { b"" };
+        line.strip_prefix(mark).unwrap_or(line).trim_ascii()
     }
 }
 
@@ -188,6 +192,13 @@ mod tests {
         assert_eq!(lines.next().unwrap(), Next::Idle);
         assert_eq!(lines.next().unwrap(), Next::Line(b"half"));
         assert_eq!(lines.next().unwrap(), Next::End);
+    }
+
+    #[test]
+    fn a_mark_is_passed_over_at_the_start_only() {
+        let mut lines = lines(&[b"\xef\xbb\xbf {}\n\xef\xbb\xbf{}"]);
+        assert_eq!(lines.next().unwrap(), Next::Line(b"{}"));
+        assert_eq!(lines.next().unwrap(), Next::Line(b"\xef\xbb\xbf{}"));
     }
 
     #[test]

@@ -2,18 +2,27 @@
 //! the log's own habits.
 //!
 //! Promises: a reading verb never makes a log, and opens one for writing only when it was not
-//! closed and nobody has it open: then recovery decides what its end is, once for all. What
-//! recovery cut is said on stderr.
+//! closed and nobody has it open: then recovery decides what its end is, once for all. It shows
+//! all that was acked before it began, or says on stderr that it may not. What recovery cut is said
+//! there too.
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
-use super::files::{Files, Writer};
+use super::files::{Files, Noted, Writer};
 use super::{CliError, failure, show};
+use crate::clock::{Clock, SystemClock};
 use crate::{Log, OpenError, OpenReport, Options, View};
 
 /// How often a look beside a writer is tried again.
 const BESIDE_TRIES: u32 = 20;
+/// How long a look beside a writer waits for its hint, which is a tenth of a second old at most.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often that look is repeated.
+const LOOK: Duration = Duration::from_millis(20);
+/// A hint that was on its way when the wait began may be older than that, the next one is not.
+const HINTS: u64 = 2;
 
 /// A log opened for reading, and how it was found.
 #[derive(Debug)]
@@ -39,9 +48,78 @@ pub(super) enum State {
 /// Opens an existing log for reading.
 pub(super) fn for_reading(dir: &Path) -> Result<Reading, CliError> {
     let files = Files::of(dir)?;
-    let state = if files.is_clean() { State::Closed } else { recover(dir, &files)? };
+    let mut wait = Wait::new(&files);
+    let state = loop {
+        let state = if files.is_clean() { State::Closed } else { recover(dir, &files)? };
+        match state {
+            State::Open(_) | State::Unclosed if wait.goes_on() => {}
+            _ => break state,
+        }
+    };
+    // Chunks may have come while others wrote.
+    let files = Files::of(dir)?;
     let view = view(dir, state).map_err(|error| CliError::open(&files.place, &error))?;
+    if wait.is_in_vain {
+        tell_unproven(&view, state);
+    }
     Ok(Reading { view, files, state })
+}
+
+/// Who writes a log, asked when all that was acked before the call is noted as durable, or will not
+/// be soon.
+pub(super) fn writer(files: &Files) -> Writer {
+    let mut wait = Wait::new(files);
+    loop {
+        let writer = if files.is_clean() { Writer::Nobody } else { files.writer() };
+        if writer == Writer::Nobody || !wait.goes_on() {
+            return writer;
+        }
+    }
+}
+
+/// A wait until a hint proves what was acked before the wait began. Another command that recovers
+/// the log at this moment ends it too: then the log is closed.
+struct Wait<'a> {
+    files: &'a Files,
+    clock: SystemClock,
+    end: Duration,
+    /// The sequence of the hint that proves enough.
+    sequence: u64,
+    /// Whether the time is over and there are groups that nothing proves.
+    is_in_vain: bool,
+}
+
+impl<'a> Wait<'a> {
+    fn new(files: &'a Files) -> Self {
+        let clock = SystemClock::default();
+        let end = clock.monotonic().saturating_add(PATIENCE);
+        let sequence = files.noted().sequence.saturating_add(HINTS);
+        Self { files, clock, end, sequence, is_in_vain: false }
+    }
+
+    /// Whether there is something left to wait for; rests for a moment first.
+    fn goes_on(&mut self) -> bool {
+        let Noted { sequence, is_all } = self.files.noted();
+        if is_all || sequence >= self.sequence {
+            return false;
+        }
+        self.is_in_vain = self.clock.monotonic() >= self.end;
+        if !self.is_in_vain {
+            std::thread::sleep(LOOK);
+        }
+        !self.is_in_vain
+    }
+}
+
+fn tell_unproven(view: &View, state: State) {
+    failure::say(format_args!(
+        "shown up to position {}: what follows is not proven to be durable yet",
+        show::count(view.end().get())
+    ));
+    failure::hint(match state {
+        State::Unclosed => "the same command with write access to the log: it recovers the rest",
+        _ => "the same command again in a moment",
+    });
 }
 
 /// A view of a log that was found so.

@@ -13,10 +13,13 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::{CliError, Outcome};
 use crate::clock::SystemClock;
-use crate::{Durability, Options};
+use crate::format::checksum::LogSalt;
+use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE, event};
+use crate::{APPEND_SIZE_MAX, AppendError, Durability, Options};
 
 mod check;
 mod drive;
@@ -29,7 +32,8 @@ mod payload;
 mod probe;
 mod report;
 
-use payload::Pool;
+use ledger::StreamLedger;
+use payload::{Identity, Pool};
 use report::Report;
 
 /// Room for everything else that an event holds is left below the log's limit.
@@ -42,12 +46,17 @@ const TIME_MAX: Duration = Duration::from_secs(86_400);
 /// and latencies are times of service. Ctrl-C ends the load early; the events are checked all the
 /// same.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  paperchase stress
+  paperchase stress --clients 64 --async --seconds 60 --warmup 5 --probe
+  paperchase stress --dir /mnt/disk/try --batch 10 --size 1KiB --json | jq .latency_us")]
 pub(super) struct Args {
     /// Clients that append at the same time, one thread each.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one())]
     clients: u32,
     /// Length of the measured part of the run.
-    #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
+    #[arg(long, value_name = "S", default_value = "5", value_parser = some_seconds)]
     seconds: Duration,
     /// Length of the part before it, which is not measured.
     #[arg(long, value_name = "S", default_value = "1", value_parser = seconds)]
@@ -125,6 +134,10 @@ impl Args {
 pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     let size = usize::try_from(args.size).ok().filter(|size| PAYLOAD_SIZES.contains(size));
     let size = size.ok_or_else(|| CliError::usage("--size must be 16 bytes to 15 MiB"))?;
+    let pool = Pool::new(args.seed, size);
+    let options = args.log_options();
+    options.check().map_err(|error| CliError::open("the log", &error))?;
+    check_fit(args, &pool, options.chunk_size)?;
     let place = Place::take(args.dir.as_deref())?;
     let interrupted = watch_interrupts()?;
     let clock = SystemClock::default();
@@ -133,8 +146,6 @@ pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
         done.map_err(|error| CliError::cannot(format_args!("probing the disk: {error}")))
     };
     let before = probe()?;
-    let pool = Pool::new(args.seed, size);
-    let options = args.log_options();
     let label = place.path.display().to_string();
     let log = options.clone().open(&place.path).map_err(|error| CliError::open(&label, &error))?;
     let driven = drive::drive(&log, args, &pool, &clock, &interrupted);
@@ -150,10 +161,34 @@ pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     report.print(args.json).map_err(|error| CliError::output(&error))?;
     match &report.failure {
         _ if !report.ledger.ok => Ok(Outcome::Damage),
+        Some(failure) if matches!(driven.tally.failure, Some(AppendError::Full)) => {
+            let next = "free some space, or name a directory on a larger disk with --dir";
+            Err(CliError::cannot(failure).next(next))
+        }
         Some(failure) => Err(CliError::cannot(failure)),
         None if driven.interrupted => Ok(Outcome::Interrupted),
         None => Ok(Outcome::Good),
     }
+}
+
+/// Refuses appends that no chunk could take.
+fn check_fit(args: &Args, pool: &Pool, chunk_size: u64) -> Result<(), CliError> {
+    // The last client and stream have the longest name.
+    let (client, stream) = (args.clients - 1, args.streams - 1);
+    let event = pool.event(Identity { client, stream, sequence: 0 }, &mut Vec::new());
+    let name = StreamLedger::new(client, stream).name;
+    let mut bytes = Vec::new();
+    event::encode(&mut bytes, LogSalt::new(Uuid::nil()), &name, &event, event::Place::First(None))
+        .map_err(CliError::usage)?;
+    let size = (bytes.len() as u64).saturating_mul(args.batch.into());
+    let room = chunk_size.saturating_sub(CHUNK_HEADER_SIZE + GROUP_HEADER_SIZE);
+    let max = room.min(APPEND_SIZE_MAX as u64);
+    if size <= max {
+        return Ok(());
+    }
+    let what = format!("an append of this run is {size} bytes; the limit is {max}");
+    let larger = if room < APPEND_SIZE_MAX as u64 { ", or a larger --chunk-size" } else { "" };
+    Err(CliError::usage(what).next(format_args!("a smaller --size or --batch{larger}")))
 }
 
 /// Where the log of a run lies.
@@ -204,6 +239,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "must be 0 to 86400 seconds".to_owned())
 }
 
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    let time = seconds(text)?;
+    if time.is_zero() { Err("must be more than 0 seconds".to_owned()) } else { Ok(time) }
+}
+
 fn time(text: &str) -> Result<Duration, String> {
     let time: jiff::SignedDuration =
         text.parse().map_err(|_| "not a time; write it like 100us, 2ms or 1s".to_owned())?;
@@ -240,8 +280,14 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        let lines =
-            ["--clients 0", "--seconds -1", "--seconds nan", "--spin 3", "--max-delay -1ms"];
+        let lines = [
+            "--clients 0",
+            "--seconds 0",
+            "--seconds -1",
+            "--seconds nan",
+            "--spin 3",
+            "--max-delay -1ms",
+        ];
         for line in lines.into_iter().chain(["--pipeline 0", "--batch 0", "--streams 0"]) {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -57,10 +57,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     let mut check = Check::new(&files, bar);
     // The hint comes first: it may only grow while a writer goes on, and must not be ahead of what
     // is seen after it.
+    let writer = open::writer(&files);
     check.hint = files.hint();
-    if !files.is_clean()
-        && let Writer::Process(pid) = files.writer()
-    {
+    if let Writer::Process(pid) = writer {
         let view = open::view(&args.dir, State::Open(pid))
             .map_err(|error| CliError::open(&files.place, &error))?;
         check.limit = Some(view.end());

@@ -72,7 +72,7 @@ pub(super) struct Tally {
     /// Appends and events whose ack arrived in the window.
     pub(super) appends: u64,
     pub(super) events: u64,
-    /// Appends refused in the whole run, because a queue or the disk was full.
+    /// Appends refused in the whole run because the log's queue was full.
     pub(super) refused: u64,
     /// Why a client stopped early.
     pub(super) failure: Option<AppendError>,
@@ -255,9 +255,11 @@ impl<'a> Client<'a> {
             ledger.unanswered.add(sent.sequence, batch);
         } else {
             ledger.refused.add(sent.sequence, batch);
-            tally.refused += 1;
         }
-        if !matches!(error, AppendError::Busy | AppendError::Full) {
+        // Any other refusal lasts: to send again would measure how fast a log refuses.
+        if matches!(error, AppendError::Busy) {
+            tally.refused += 1;
+        } else {
             self.failed = true;
             tally.failure.get_or_insert(error);
         }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::Options;
+use crate::{AppendError, Options};
 
 use super::check::Verdict;
 use super::drive::{Checked, Driven};
@@ -41,7 +41,9 @@ pub(super) struct Report {
     events_per_second: f64,
     appends_per_second: f64,
     megabytes_per_second: f64,
-    latency_us: Latency,
+    /// None without samples.
+    latency_us: Option<Latency>,
+    /// Appends that found the log's queue full.
     refused: u64,
     disk: DiskFigures,
     queues: Queues,
@@ -120,7 +122,7 @@ impl Report {
             appends_per_second: per(tally.appends as f64, seconds),
             megabytes_per_second: per(events * settings.size as f64 / 1e6, seconds),
             settings,
-            latency_us: Latency::of(&tally.latency),
+            latency_us: Some(Latency::of(&tally.latency)).filter(|latency| latency.samples > 0),
             refused: tally.refused,
             disk: DiskFigures::between(&before.disk, &after.disk, seconds, args.size),
             queues: Queues {
@@ -138,7 +140,7 @@ impl Report {
             open_ms: checked.open_seconds * 1e3,
             checked_events_per_second: per(checked.verdict.found as f64, checked.read_seconds),
             ledger: checked.verdict,
-            failure: tally.failure.as_ref().map(ToString::to_string).or_else(panicked),
+            failure: tally.failure.as_ref().map(failure).or_else(panicked),
             notes: Vec::new(),
         }
     }
@@ -147,7 +149,8 @@ impl Report {
     pub(super) fn look_around(&mut self, args: &Args, place: &Path) {
         let machine = Machine::look(place);
         let note = |applies: bool, text: &str| applies.then(|| text.to_owned());
-        let short = self.seconds < SECONDS_MIN || self.latency_us.samples < SAMPLES_MIN;
+        let samples = self.latency_us.as_ref().map_or(0, |latency| latency.samples);
+        let short = self.seconds < SECONDS_MIN || samples < SAMPLES_MIN;
         let threads = if args.asynchronous { 1 } else { args.clients };
         let crowded = u32::try_from(machine.cores).unwrap_or(u32::MAX) < threads.saturating_add(2);
         self.notes = [
@@ -232,10 +235,13 @@ impl Report {
             self.seconds,
             if self.interrupted { ", interrupted" } else { "" },
         ));
-        lines.push(format!(
-            "{:>12.1} us p50   {:.1} p90   {:.1} p99   {:.1} p99.9   {:.1} max   ({} samples)",
-            latency.p50, latency.p90, latency.p99, latency.p999, latency.max, latency.samples
-        ));
+        lines.push(match latency {
+            Some(latency) => format!(
+                "{:>12.1} us p50   {:.1} p90   {:.1} p99   {:.1} p99.9   {:.1} max   ({} samples)",
+                latency.p50, latency.p90, latency.p99, latency.p999, latency.max, latency.samples
+            ),
+            None => "no latencies: nothing that was sent in the measured time is acked".to_owned(),
+        });
         lines.push(format!(
             "{:>12.0} flushes/s   {:.1} events/flush   {:.1} events/group   \
              sync {:.1} us mean, {:.1} max",
@@ -251,7 +257,7 @@ impl Report {
         ));
         let cpu = self.cpu_us_per_event.map_or("unknown".to_owned(), |cpu| format!("{cpu:.2}"));
         lines.push(format!(
-            "{cpu:>12} us CPU/event (clients and log)   {:.2} log bytes/payload byte   {} refused",
+            "{cpu:>12} us CPU/event (clients and log)   {:.2} log bytes/payload byte   {} refused as busy",
             disk.bytes_per_payload_byte, self.refused
         ));
     }
@@ -333,6 +339,15 @@ impl Report {
     }
 }
 
+/// Why a client ended early.
+fn failure(error: &AppendError) -> String {
+    match error {
+        // What the library adds is for those who append on.
+        AppendError::Full => "the disk is full".to_owned(),
+        error => error.to_string(),
+    }
+}
+
 impl Settings {
     fn new(args: &Args, options: &Options) -> Self {
         Self {
@@ -356,11 +371,11 @@ impl Settings {
             DurabilityMode::Sync => "sync",
             DurabilityMode::Os => "OS (NOT durable against power failure)",
         };
-        let Self { clients, driver, pipeline, batch, size, .. } = self;
+        let Self { clients, driver, pipeline, batch, size, seconds, warmup, .. } = self;
         format!(
             "paperchase {} stress: closed loop, durability {durability}, \
              {clients} clients ({driver}), {pipeline} in flight each, \
-             {batch} x {size} bytes an append",
+             {batch} x {size} bytes an append, {seconds} s after {warmup} s of warm-up",
             env!("CARGO_PKG_VERSION")
         )
     }

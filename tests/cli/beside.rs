@@ -1,0 +1,60 @@
+//! What verbs that read show beside a busy writer, and beside each other after a kill: all that was
+//! acked before they began.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+
+#[test]
+fn a_reader_sees_all_that_was_acked_before_it_began() {
+    let (_dir, log) = place();
+    let args = ["import", &log, "--acks", "--chunk-size", "1MiB"];
+    let mut child = command(&args).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let acks = BufReader::new(child.stdout.take().unwrap()).lines();
+    let last = Arc::new(AtomicU64::new(0));
+    let told = Arc::clone(&last);
+    let listening = std::thread::Builder::new().spawn(move || {
+        acks.map(Result::unwrap).for_each(|ack| told.store(ack.parse().unwrap(), Ordering::SeqCst));
+    });
+    let sending = std::thread::Builder::new().spawn(move || {
+        let lines: Vec<_> = FLIGHTS.split_inclusive('\n').collect();
+        for piece in lines.chunks(4).cycle().take(2_000) {
+            stdin.write_all(piece.concat().as_bytes()).unwrap();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    for _ in 0..20 {
+        std::thread::sleep(Duration::from_millis(30));
+        let acked = last.load(Ordering::SeqCst);
+        let ran = run(&["export", &log, "--from", &acked.to_string(), "--limit", "1"]);
+        if acked > 0 {
+            assert_eq!(ran.stdout.lines().count(), 1, "position {acked}: {}", ran.stderr);
+            assert_eq!(ran.stderr, "");
+        }
+    }
+    assert!(last.load(Ordering::SeqCst) > 0, "the importer acks nothing");
+    sending.unwrap().join().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    listening.unwrap().join().unwrap();
+}
+
+#[test]
+fn readers_that_meet_after_a_kill_agree() {
+    let (_dir, log) = place();
+    let mut child = command(&["import", &log, "--acks", "--chunk-size", "1MiB"]).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(FLIGHTS.as_bytes()).unwrap();
+    let acks = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(acks.map(Result::unwrap).any(|acked| acked == "399"), "the importer acks nothing");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let readers = [(); 4].map(|()| command(&["info", &log, "--json"]).spawn().unwrap());
+    for reader in readers {
+        let output = reader.wait_with_output().unwrap();
+        let info = json(std::str::from_utf8(&output.stdout).unwrap());
+        assert_eq!(info["events"], 400);
+        assert_eq!(output.stderr, b"");
+    }
+}

@@ -256,6 +256,13 @@ fn a_missing_log_is_not_made() {
             assert_eq!(ran.stdout, "");
         }
     }
+    for bytes in [vec![], vec![0; 1 << 20]] {
+        let blank = tempfile::tempdir().unwrap();
+        std::fs::write(blank.path().join("chunk-0000000000"), bytes).unwrap();
+        let ran = run(&["verify", blank.path().to_str().unwrap()]);
+        assert_eq!(ran.code, 3, "{}", ran.stdout);
+        assert!(ran.stderr.starts_with("paperchase: there is no log in "), "{}", ran.stderr);
+    }
     assert!(!Path::new(&log).exists());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     assert_eq!(run(&["inspect", &format!("{log}/chunk-0000000000")]).code, 3);

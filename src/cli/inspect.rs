@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::show::{self, Output};
-use super::walk::{self, Group, Pieces};
+use super::walk::{self, Finding, Group, Pieces};
 use super::{CliError, Outcome};
 use crate::chunk::number_of;
 use crate::chunk::scan::{self, BadGroup, Cursor};
@@ -62,7 +62,7 @@ struct Survey {
     appends: u64,
     events: u64,
     end: Option<Cursor>,
-    damage: Vec<Damage>,
+    damage: Vec<Finding>,
     /// Bytes behind the last group that are no group and may yet become one.
     unfinished: Option<String>,
 }
@@ -174,7 +174,7 @@ impl Chunk {
         }
         if !list {
             output.table(&show::facts(self.facts(&survey)))?;
-            survey.damage.extend(self.footer.as_ref().err().cloned());
+            survey.damage.extend(self.footer.as_ref().err().cloned().map(Finding::from));
             if let Ok(Some(footer)) = self.footer.clone() {
                 self.sections(&footer, &mut survey, output).map_err(reading)??;
             }
@@ -237,7 +237,7 @@ impl Chunk {
         survey.events += u64::from(header.events);
         let visited = scan::visit_events(&group.body, self.salt, &group.at, header, &mut |_| {});
         if let Err((offset, flaw)) = visited {
-            survey.damage.push(walk::event_damage((self.header.number, offset), flaw));
+            survey.damage.push(walk::event_damage((self.header.number, offset), flaw).into());
         }
     }
 
@@ -335,7 +335,8 @@ impl Chunk {
                 let [expected, found] =
                     [checksum, section.checksum].map(|checksum| format!("{checksum:#010x}"));
                 let place = (self.header.number, section.offset);
-                survey.damage.push(Damage::new(place, "section checksum", expected, found));
+                let damage = Damage::new(place, "section checksum", expected, found);
+                survey.damage.push(damage.into());
             }
         }
         let summary = format!(

@@ -18,7 +18,9 @@ use uuid::Uuid;
 
 use super::files::{Files, Writer};
 use super::open::State;
-use super::{CliError, Outcome, open, show};
+use super::walk::Finding;
+use super::{CliError, Outcome, failure, open, show};
+use crate::chunk::file_name;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::Damage;
 use crate::format::header::ChainEnd;
@@ -51,6 +53,9 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     let files = Files::of(&args.dir)?;
+    if files.hint().is_none() && files.chunks.iter().all(|number| files.is_blank(*number)) {
+        return Err(failure::missing(&files.place));
+    }
     let clock = SystemClock::default();
     let started = clock.monotonic();
     let bar = show::progress(Some(0));
@@ -85,13 +90,15 @@ struct Check {
     /// All events below were durable, as far as the groups say.
     durable: Position,
     versions: Versions,
-    damage: Vec<Damage>,
+    damage: Vec<Finding>,
     damage_count: u64,
     notes: Vec<String>,
     chunks: u64,
     sealed: u64,
     groups: u64,
     events: u64,
+    /// Events that damage hides, as far as their number is known.
+    uncounted: u64,
     bytes: u64,
     bar: ProgressBar,
 }
@@ -120,6 +127,7 @@ impl Check {
             sealed: 0,
             groups: 0,
             events: 0,
+            uncounted: 0,
             bytes: 0,
             bar,
         }
@@ -159,43 +167,67 @@ impl Check {
         Ok(())
     }
 
-    /// Names the chunks that have no file though one behind them has.
+    /// Names the chunks that have no file though one behind them has, a gap at a time.
     fn find_missing(&mut self, files: &Files) {
-        let mut missing = Vec::new();
         let mut expected = ChunkNumber::FIRST;
-        let hinted = self.hint.map(|hint| hint.chunk);
-        for number in files.chunks.iter().copied().chain(hinted.map(ChunkNumber::next)) {
-            while expected < number && missing.len() < DAMAGE_MAX {
-                missing.push(expected);
-                expected = expected.next();
+        for number in &files.chunks {
+            if expected < *number {
+                let witness = format!("the file {} stands behind", file_name(*number));
+                self.missing(expected, *number, &witness);
             }
-            expected = expected.max(number.next());
+            expected = number.next();
         }
-        for number in missing {
-            self.damaged(Damage::new((number, 0), "chunk file", "present", "missing"));
+        let hinted = self.hint.map(|hint| hint.chunk.next());
+        if let Some(behind) = hinted.filter(|behind| expected < *behind) {
+            self.missing(expected, behind, "the hint names the last");
         }
+    }
+
+    fn missing(&mut self, first: ChunkNumber, behind: ChunkNumber, witness: &str) {
+        let last = behind.get() - 1;
+        let found = if first.get() == last {
+            format!("missing; {witness}")
+        } else {
+            format!("chunks {first} to {last} are missing; {witness}")
+        };
+        self.damaged(Damage::new((first, 0), "chunk file", "present", found));
     }
 
     /// Compares the end of the log with what is known of it otherwise.
     fn end(&mut self, files: &Files) {
-        let Some(before) = self.before else { return };
-        if let Some(hint) = self.hint.filter(|hint| hint.durable_through > before.position) {
+        if let Some(before) = self.before
+            && let Some(hint) = self.hint.filter(|hint| hint.durable_through > before.position)
+        {
             let place = (hint.chunk, hint.end.data_end);
             let expected =
                 format!("events up to position {} (from the hint)", hint.durable_through);
             let found = format!("the end of the log at {}", before.position);
             self.damaged(Damage::new(place, "durable events", expected, found));
         }
+        self.note_unclosed(files);
         let kept = files.names.iter().filter(|name| name.starts_with("lost-"));
         for name in kept {
             self.notes.push(format!("{name} keeps bytes that an earlier recovery took out"));
         }
     }
 
-    fn damaged(&mut self, damage: Damage) {
+    /// Says what of the log's end is not as a close leaves it. A writer has not closed it yet.
+    fn note_unclosed(&mut self, files: &Files) {
+        if self.limit.is_some() {
+            return;
+        }
+        let note = match self.hint {
+            None => "the hint is missing: the groups alone tell how far the log was durable",
+            Some(_) if !files.is_clean() => "the log was not closed; the next open recovers it",
+            Some(_) => return,
+        };
+        self.notes.push(note.to_owned());
+    }
+
+    fn damaged(&mut self, finding: impl Into<Finding>) {
         self.damage_count += 1;
         if self.damage.len() < DAMAGE_MAX {
-            self.damage.push(damage);
+            self.damage.push(finding.into());
         }
     }
 }

@@ -5,6 +5,7 @@
 //! of the process. Accepts exactly what recovery accepts (`chunk::scan`). Memory is bounded by one
 //! group and one piece. Changes nothing.
 
+use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -39,6 +40,26 @@ pub(super) struct Group {
     pub(super) at: Cursor,
     pub(super) checked: CheckedHeader,
     pub(super) body: Bytes,
+}
+
+/// Damage, with the position of the event or group that it hides where that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub(super) damage: Damage,
+    pub(super) position: Option<Position>,
+}
+
+impl From<Damage> for Finding {
+    fn from(damage: Damage) -> Self {
+        Self { damage, position: None }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.damage)?;
+        self.position.map_or(Ok(()), |position| write!(f, ", at position {position}"))
+    }
 }
 
 /// What stands behind the last sound group of a file whose end nothing else names.
@@ -188,7 +209,7 @@ impl Pieces {
         salt: ChunkSalt,
         (chunk, offset): (ChunkNumber, u64),
         bad: BadGroup,
-    ) -> io::Result<(Option<CheckedHeader>, Vec<Damage>)> {
+    ) -> io::Result<(Option<CheckedHeader>, Vec<Finding>)> {
         let header = self.header(salt, offset)?.filter(|_| bad.header);
         let events = match &header {
             Some(group) if !bad.body => {
@@ -196,7 +217,8 @@ impl Pieces {
             }
             _ => Vec::new(),
         };
-        let damage = if events.is_empty() { vec![bad.damage(chunk, offset)] } else { events };
+        let damage =
+            if events.is_empty() { vec![bad.damage(chunk, offset).into()] } else { events };
         Ok((header, damage))
     }
 
@@ -205,7 +227,7 @@ impl Pieces {
         salt: ChunkSalt,
         (chunk, offset): (ChunkNumber, u64),
         group: &GroupHeader,
-    ) -> io::Result<Vec<Damage>> {
+    ) -> io::Result<Vec<Finding>> {
         let body = self.bytes(offset + GROUP_HEADER_SIZE, group.body_length.into())?;
         let mut found = Vec::new();
         if body.len() as u64 != u64::from(group.body_length) {
@@ -219,9 +241,8 @@ impl Pieces {
                 Ok(layout) => layout.padded_length(),
                 Err(flaw) => {
                     let place = (chunk, offset + GROUP_HEADER_SIZE + at as u64);
-                    let mut damage = event_damage(place, flaw);
-                    damage.found.push_str(&format!(", in the event at position {position}"));
-                    found.push(damage);
+                    let damage = event_damage(place, flaw);
+                    found.push(Finding { damage, position: Some(position) });
                     // The lengths stand in the fixed fields: only a flaw behind those leaves them
                     // to be trusted.
                     let is_trusted = !matches!(flaw, EventFlaw::Checksum { .. });

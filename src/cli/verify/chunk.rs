@@ -188,6 +188,7 @@ enum Onward {
 impl Walk<'_> {
     fn all(&mut self, next: Next<'_>) -> io::Result<()> {
         let footer = self.footer()?;
+        let (first, counted) = (self.at.position, self.check.events);
         let said = match (&footer, next) {
             (Some(footer), _) => Some(footer.end),
             (None, Next::Chunk(next)) => Some(next.previous),
@@ -203,6 +204,16 @@ impl Walk<'_> {
         // Beside a writer, a chunk may have grown and been sealed behind the end of what is
         // checked.
         let is_cut = self.check.limit.is_some_and(|limit| at.position >= limit);
+        let end = match (&footer, next) {
+            (Some(footer), _) => Some(footer.end_position()),
+            (None, Next::Chunk(next)) => Some(next.first_position),
+            (None, _) => is_known.then_some(at.position),
+        };
+        if let Some(end) = end.filter(|_| !is_cut) {
+            let first = footer.as_ref().map_or(first, |footer| footer.first_position);
+            let all = end.get().saturating_sub(first.get());
+            self.note_uncounted(all.saturating_sub(self.check.events - counted));
+        }
         match (&footer, next) {
             _ if is_cut => {}
             (Some(footer), _) => self.sealed(footer, next)?,
@@ -211,6 +222,17 @@ impl Walk<'_> {
         }
         self.check.bar.inc(self.pieces.size.saturating_sub(self.shown));
         Ok(())
+    }
+
+    fn note_uncounted(&mut self, hidden: u64) {
+        if hidden > 0 {
+            let events = show::counted(hidden, "event");
+            self.check.uncounted += hidden;
+            self.check.notes.push(format!(
+                "{events} of chunk {} could not be counted: damage hides them",
+                self.number
+            ));
+        }
     }
 
     /// The footer, when there is a sound one.
@@ -344,7 +366,10 @@ impl Walk<'_> {
         let offset = self.at.offset;
         let is_sound = bad.body;
         let (header, damage) = self.pieces.diagnose(self.salt, (self.number, offset), bad)?;
-        damage.into_iter().for_each(|damage| self.check.damaged(damage));
+        for mut finding in damage {
+            finding.position.get_or_insert(self.at.position);
+            self.check.damaged(finding);
+        }
         match header.map(|group| (group, group.header)) {
             // A group that is sound in itself counts as it stands: only its place in the chain is
             // wrong.

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::super::CliError;
 use super::super::show::{self, Output};
+use super::super::walk::Finding;
 use super::Check;
-use crate::error::Damage;
 
 /// Most places of damage that are listed for people.
 const LINES_MAX: usize = 100;
@@ -20,6 +20,8 @@ pub(super) struct Report<'a> {
     sealed_chunks: u64,
     groups: u64,
     events: u64,
+    /// Events that damage hides, as far as their number is known.
+    uncounted_events: u64,
     streams: usize,
     bytes: u64,
     seconds: f64,
@@ -38,19 +40,22 @@ struct Place<'a> {
     what: &'a str,
     expected: &'a str,
     found: &'a str,
+    /// Of the event or group that is damaged.
+    position: Option<u64>,
     #[serde(skip)]
-    damage: &'a Damage,
+    finding: &'a Finding,
 }
 
 impl<'a> Report<'a> {
     pub(super) fn of(check: &'a Check, took: Duration) -> Self {
-        let place = |damage: &'a Damage| Place {
-            chunk: damage.chunk.get(),
-            offset: damage.offset,
-            what: damage.what,
-            expected: &damage.expected,
-            found: &damage.found,
-            damage,
+        let place = |finding: &'a Finding| Place {
+            chunk: finding.damage.chunk.get(),
+            offset: finding.damage.offset,
+            what: finding.damage.what,
+            expected: &finding.damage.expected,
+            found: &finding.damage.found,
+            position: finding.position.map(crate::Position::get),
+            finding,
         };
         Self {
             sound: check.damage_count == 0,
@@ -59,6 +64,7 @@ impl<'a> Report<'a> {
             sealed_chunks: check.sealed,
             groups: check.groups,
             events: check.events,
+            uncounted_events: check.uncounted,
             streams: check.versions.count(),
             bytes: check.bytes,
             seconds: took.as_secs_f64(),
@@ -81,7 +87,7 @@ impl<'a> Report<'a> {
 
     fn lines(&self, output: &mut Output) -> Result<(), CliError> {
         for place in self.damage.iter().take(LINES_MAX) {
-            output.line(format_args!("damage: {}", place.damage))?;
+            output.line(format_args!("damage: {}", place.finding))?;
         }
         if self.damage_count > LINES_MAX as u64 {
             let more = show::count(self.damage_count - LINES_MAX as u64);

@@ -23,7 +23,8 @@ impl Walk<'_> {
         if matches!(next, Next::Nothing) && self.check.limit.is_none() {
             // A chunk is sealed only when the one behind it holds durable events.
             let missing = (self.number.next(), 0);
-            let is_known = self.check.damage.iter().any(|it| (it.chunk, it.offset) == missing);
+            let is_known =
+                self.check.damage.iter().any(|it| (it.damage.chunk, it.damage.offset) == missing);
             if !is_known {
                 self.check.damaged(Damage::new(missing, "chunk file", "present", "missing"));
             }

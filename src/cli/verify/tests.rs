@@ -202,7 +202,7 @@ fn verify(dir: &Path) -> Check {
 }
 
 fn found(check: &Check) -> Vec<(u64, &'static str)> {
-    check.damage.iter().map(|damage| (damage.chunk.get(), damage.what)).collect()
+    check.damage.iter().map(|it| (it.damage.chunk.get(), it.damage.what)).collect()
 }
 
 #[test]
@@ -282,7 +282,9 @@ fn all_damage_is_listed_and_nothing_is_blamed_for_it() {
     let whats =
         [(0, "chunk header checksum"), (0, "group header checksum"), (1, "content checksum")];
     assert_eq!(found(&check), whats);
-    assert!(check.damage[2].found.contains("position 3"), "{}", check.damage[2]);
+    assert_eq!(check.damage[2].position, Some(Position::new(3)));
+    // The groups behind the damage were found again, so only those in damaged ones are hidden.
+    assert_eq!(check.uncounted, 3);
 }
 
 #[test]
@@ -305,7 +307,7 @@ fn an_index_that_does_not_tell_the_truth_is_found() {
     maker.flush();
     let check = verify(maker.dir.path());
     assert!(found(&check).contains(&(0, "events of a key in the index")), "{:?}", check.damage);
-    assert!(check.damage.iter().any(|damage| damage.expected.contains("stream \"cart-1\"")));
+    assert!(check.damage.iter().any(|it| it.damage.expected.contains("stream \"cart-1\"")));
 }
 
 #[test]
@@ -346,4 +348,27 @@ fn no_bytes_at_all_make_it_panic() {
             std::fs::write(&path, whole).unwrap();
         }
     }
+}
+
+#[test]
+fn a_stray_file_far_away_is_one_place() {
+    let maker = sample();
+    std::fs::write(maker.dir.path().join("chunk-3999999999"), b"stray").unwrap();
+    let check = verify(maker.dir.path());
+    let said = check.damage[0].to_string();
+    assert!(said.contains("chunks 2 to 3999999998 are missing"), "{said}");
+    assert!(said.contains("the file chunk-3999999999 stands behind"), "{said}");
+    assert!(check.damage_count <= 2, "{:?}", check.damage);
+}
+
+#[test]
+fn a_log_that_was_not_closed_is_told() {
+    let maker = sample();
+    maker.hint(maker.position, false);
+    let check = verify(maker.dir.path());
+    assert_eq!((check.damage_count, check.notes.len()), (0, 1));
+    assert!(check.notes[0].contains("not closed"), "{:?}", check.notes);
+    std::fs::remove_file(maker.dir.path().join(HINT)).unwrap();
+    let check = verify(maker.dir.path());
+    assert!(check.notes[0].contains("the hint is missing"), "{:?}", check.notes);
 }

@@ -4,6 +4,7 @@
 //! Promises: a recorded event is immutable, and its parts are slices of what was read, without a
 //! copy. Limits are checked by the encoder, not here. Never touches files.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -23,7 +24,7 @@ use crate::position::{Position, StreamVersion};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
     pub(crate) id: Uuid,
-    pub(crate) event_type: String,
+    pub(crate) event_type: Cow<'static, str>,
     pub(crate) data: Vec<u8>,
     pub(crate) metadata: Vec<u8>,
     pub(crate) tags: Vec<String>,
@@ -43,9 +44,18 @@ pub enum ContentKind {
 
 impl NewEvent {
     /// An event of this type with these bytes, a fresh time-ordered id, and nothing else.
-    pub fn new(event_type: impl Into<String>, data: impl AsRef<[u8]>) -> Self {
+    pub fn new(event_type: impl Into<Cow<'static, str>>, data: impl AsRef<[u8]>) -> Self {
+        Self::with_id(fresh_id(), event_type, data)
+    }
+
+    /// An event with this id. Ids should be unique; nothing enforces it.
+    pub fn with_id(
+        id: Uuid,
+        event_type: impl Into<Cow<'static, str>>,
+        data: impl AsRef<[u8]>,
+    ) -> Self {
         Self {
-            id: fresh_id(),
+            id,
             event_type: event_type.into(),
             data: data.as_ref().to_vec(),
             metadata: Vec::new(),
@@ -56,7 +66,7 @@ impl NewEvent {
     }
 
     /// The same, with data that is declared to be a JSON text.
-    pub fn json(event_type: impl Into<String>, data: impl AsRef<[u8]>) -> Self {
+    pub fn json(event_type: impl Into<Cow<'static, str>>, data: impl AsRef<[u8]>) -> Self {
         Self::new(event_type, data).data_kind(ContentKind::Json)
     }
 

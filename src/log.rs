@@ -235,8 +235,7 @@ impl Core {
         let encoded = self.encode(stream, events)?;
         let (promise, ack) = promise(&self.lounge);
         let bytes = encoded.len();
-        let raised = self.flushable.raise();
-        let submission = Submission { encoded, expected, promise, raised };
+        let submission = Submission { encoded, expected, promise };
         self.appends.push(submission, bytes, wait).map_err(|refused| match refused {
             Refused::Full => AppendError::Busy,
             Refused::Closed => match self.failure.get() {

@@ -5,7 +5,6 @@
 //! waits without a bound or a way to be woken. Knows nothing of chunks or events.
 
 pub(crate) mod ack;
-pub(crate) mod flushable;
 pub(crate) mod pending;
 pub(crate) mod queue;
 pub(crate) mod stats;

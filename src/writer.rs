@@ -26,7 +26,6 @@ use crate::index::segments::Segments;
 use crate::options::{Durability, Options};
 use crate::position::StreamVersion;
 use crate::stage::ack::{Outcome, Promise};
-use crate::stage::flushable::{Flushable, Raised};
 use crate::stage::pending::{Answer, GroupPlace, PendingGroup};
 use crate::stage::queue::{Queue, Taken};
 use crate::stage::stats::{Counter, DiskMeter, StageMeter};
@@ -48,7 +47,6 @@ pub(crate) struct Submission {
     pub(crate) encoded: Vec<u8>,
     pub(crate) expected: Expected,
     pub(crate) promise: Promise,
-    pub(crate) raised: Raised,
 }
 
 /// What the writer shares with the rest of the log.
@@ -56,7 +54,6 @@ pub(crate) struct Submission {
 pub(crate) struct Shared {
     pub(crate) appends: Arc<Queue<Submission>>,
     pub(crate) groups: Arc<Queue<PendingGroup>>,
-    pub(crate) flushable: Flushable,
     pub(crate) supply: Arc<Supply>,
     pub(crate) segments: Arc<Segments>,
     pub(crate) marks: Arc<Watermarks>,
@@ -90,6 +87,8 @@ pub(crate) struct Writer {
     unflushed_groups: u32,
     /// Answers handed over since the last flush.
     answers: usize,
+    /// Appends handled and not yet taken off the flushable counter.
+    handled: usize,
     /// The prepared mark at which the keeper was last asked to go on.
     asked_at: u64,
 }
@@ -140,6 +139,7 @@ impl Writer {
             oldest: None,
             unflushed_groups: 0,
             answers: 0,
+            handled: 0,
             asked_at: 0,
         }
     }
@@ -150,6 +150,7 @@ impl Writer {
             return self.fail(&error);
         }
         let gathered = self.gather();
+        self.settle_handled();
         match self.proceed(gathered) {
             Ok(step) => step,
             Err(error) => {
@@ -193,9 +194,18 @@ impl Writer {
                     self.handle(submission);
                 }
             }
-            if self.shared.flushable.is_zero() || !self.shared.appends.take(&mut self.waiting) {
+            self.settle_handled();
+            if self.shared.appends.is_handled() || !self.shared.appends.take(&mut self.waiting) {
                 return Gathered::All;
             }
+        }
+    }
+
+    /// Lowers the flushable counter by what was handled, at once: each change of it takes the
+    /// counter from the core of a client.
+    fn settle_handled(&mut self) {
+        if self.handled > 0 {
+            self.shared.appends.handled(std::mem::take(&mut self.handled));
         }
     }
 
@@ -215,12 +225,12 @@ impl Writer {
 
     /// Decides an append: its events join the group, or its rejection does.
     fn handle(&mut self, submission: Submission) {
-        let Submission { encoded, expected, promise, raised } = submission;
+        let Submission { encoded, expected, promise } = submission;
         self.begin();
         let outcome = self.decide(&encoded, expected);
         self.group.answers.push(Answer { promise, outcome });
         self.shared.meter.items.add(1);
-        drop(raised);
+        self.handled += 1;
     }
 
     fn decide(&mut self, encoded: &[u8], expected: Expected) -> Outcome {
@@ -299,7 +309,7 @@ impl Writer {
     /// longest delay; and when the writer cannot go on without.
     fn flush_reason(&self, gathered: Gathered) -> Option<Flush> {
         let deadline = self.deadline()?;
-        if self.shared.flushable.is_zero() {
+        if self.shared.appends.is_handled() {
             Some(Flush::Idle)
         } else if self.shared.clock.monotonic() >= deadline {
             Some(Flush::Deadline)
@@ -443,7 +453,9 @@ impl Writer {
         let step = if self.waiting.is_empty() { Step::Idle } else { Step::Worked };
         while let Some(submission) = self.waiting.pop() {
             submission.promise.answer(Err(error.clone()));
+            self.handled += 1;
         }
+        self.settle_handled();
         step
     }
 

@@ -75,7 +75,8 @@ pub(super) fn parse(line: &[u8]) -> Result<(String, NewEvent), String> {
     let line: Line<'_> = serde_json::from_slice(line).map_err(|error| reason(line, &error))?;
     let data = content("data", line.data, line.data_base64, line.kind)?;
     let metadata = content("metadata", line.metadata, line.metadata_base64, line.metadata_kind)?;
-    let mut event = NewEvent::new(line.event_type, data.0).data_kind(data.1);
+    let event_type = line.event_type.into_owned();
+    let mut event = NewEvent::new(event_type, data.0).data_kind(data.1);
     if !metadata.0.is_empty() || metadata.1 == ContentKind::Json {
         event = event.metadata(metadata.0, metadata.1);
     }

@@ -18,7 +18,6 @@ use crate::log::recovery::{self, OpenReport};
 use crate::options::Options;
 use crate::stage::Failure;
 use crate::stage::ack::Lounge;
-use crate::stage::flushable::Flushable;
 use crate::stage::pending::PendingGroup;
 use crate::stage::queue::Queue;
 use crate::stage::stats::{DiskMeter, StageMeter, Stats};
@@ -36,7 +35,6 @@ pub(super) struct Core {
     pub(super) salt: LogSalt,
     pub(super) appends: Arc<Queue<Submission>>,
     pub(super) groups: Arc<Queue<PendingGroup>>,
-    pub(super) flushable: Flushable,
     pub(super) lounge: Arc<Lounge>,
     pub(super) supply: Arc<Supply>,
     pub(super) segments: Arc<Segments>,
@@ -86,7 +84,6 @@ impl Engine {
                 Arc::clone(&clock),
             )),
             groups: Arc::new(Queue::new(GROUPS_MAX, usize::MAX, Arc::clone(&clock))),
-            flushable: Flushable::default(),
             lounge: Arc::new(Lounge::new(options.spin, Arc::clone(&clock))),
             supply: Arc::new(supply),
             segments: Arc::new(Segments::new(recovered.segments)),
@@ -112,7 +109,6 @@ impl Core {
         writer::Shared {
             appends: Arc::clone(&self.appends),
             groups: Arc::clone(&self.groups),
-            flushable: self.flushable.clone(),
             supply: Arc::clone(&self.supply),
             segments: Arc::clone(&self.segments),
             marks: Arc::clone(&self.marks),

@@ -117,7 +117,7 @@ fn await_append(core: &Core) {
         return;
     }
     let end = core.clock.monotonic() + spin;
-    while core.flushable.is_zero() && core.clock.monotonic() < end {
+    while core.appends.is_handled() && core.clock.monotonic() < end {
         (0..32).for_each(|_| std::hint::spin_loop());
     }
 }

@@ -6,6 +6,7 @@
 //! chose; closing wakes everybody. Taking swaps two buffers, so a busy queue allocates nothing.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -63,11 +64,17 @@ struct State<T> {
 }
 
 /// The queue.
+///
+/// It keeps the *flushable counter*: items enqueued, or about to be, and not yet handled. A producer
+/// raises it before it takes the lock, the consumer lowers it as it handles. At zero nobody is left
+/// who could share the consumer's next step.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
     arrived: Condvar,
     left: Condvar,
+    /// Items that are being pushed, or were and are not handled yet.
+    unhandled: AtomicUsize,
     count_max: usize,
     bytes_max: usize,
     clock: Arc<dyn Clock>,
@@ -85,7 +92,8 @@ impl<T> Queue<T> {
             stats: QueueStats::default(),
         };
         let (arrived, left) = (Condvar::new(), Condvar::new());
-        Self { state: Mutex::new(state), arrived, left, count_max, bytes_max, clock }
+        let unhandled = AtomicUsize::new(0);
+        Self { state: Mutex::new(state), arrived, left, unhandled, count_max, bytes_max, clock }
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
@@ -116,8 +124,10 @@ impl<T> Queue<T> {
         bytes: usize,
         wait: Duration,
     ) -> Result<MutexGuard<'_, State<T>>, Refused> {
+        let raised = Raised::new(&self.unhandled);
         let since = self.clock.monotonic();
         let mut state = self.make_room(self.state(), bytes, since.saturating_add(wait), wait)?;
+        raised.keep();
         state.bytes += bytes;
         state.items.push_back(Held { item, since });
         state.stats.pushed += 1;
@@ -184,6 +194,23 @@ impl<T> Queue<T> {
         true
     }
 
+    /// The consumer has handled `count` of the items that it took.
+    pub(crate) fn handled(&self, count: usize) {
+        let before = self.unhandled.fetch_sub(count, Ordering::AcqRel);
+        debug_assert!(before >= count, "an item is handled once");
+    }
+
+    /// Whether no item waits, is being handled, or is about to arrive.
+    pub(crate) fn is_handled(&self) -> bool {
+        self.unhandled.load(Ordering::Acquire) == 0
+    }
+
+    /// A producer is about to push, until the result is dropped.
+    #[cfg(test)]
+    pub(crate) fn about_to_push(&self) -> impl Drop + use<'_, T> {
+        Raised::new(&self.unhandled)
+    }
+
     /// Waits until there is an item, a nudge, or the end, at most `timeout`.
     pub(crate) fn wait(&self, timeout: Option<Duration>) {
         self.wait_unless(timeout, |state| !state.items.is_empty());
@@ -239,10 +266,45 @@ impl<T> Queue<T> {
     }
 }
 
+/// One item that counts as unhandled; lowered when it is turned away, on whatever path.
+struct Raised<'a>(&'a AtomicUsize);
+
+impl<'a> Raised<'a> {
+    fn new(counter: &'a AtomicUsize) -> Self {
+        counter.fetch_add(1, Ordering::AcqRel);
+        Self(counter)
+    }
+
+    /// The item is in the queue: the consumer lowers the counter.
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
+
+    #[test]
+    fn counts_what_is_not_handled() {
+        let queue = queue(1, 100);
+        let about = queue.about_to_push();
+        queue.push(1, 1, Duration::ZERO).unwrap();
+        queue.push(2, 1, Duration::ZERO).unwrap_err();
+        drop(about);
+        assert!(!queue.is_handled());
+        assert_eq!(drain(&queue), [1]);
+        assert!(!queue.is_handled(), "taken is not handled");
+        queue.handled(1);
+        assert!(queue.is_handled());
+    }
 
     fn queue(count: usize, bytes: usize) -> Queue<u32> {
         Queue::new(count, bytes, Arc::new(SystemClock::default()))

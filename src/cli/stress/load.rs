@@ -112,11 +112,6 @@ impl Load<'_> {
                 Some((sent, ack)) => client.settle(sent, ack.wait()),
                 None => std::thread::sleep(REFUSED_PAUSE),
             }
-            while client.in_flight.front().is_some_and(|(_, ack)| ack.is_ready())
-                && let Some((sent, ack)) = client.in_flight.pop_front()
-            {
-                client.settle(sent, ack.wait());
-            }
         }
         while let Some((sent, ack)) = client.in_flight.pop_front() {
             client.settle(sent, ack.wait());
@@ -138,11 +133,6 @@ impl Load<'_> {
                 match client.in_flight.pop_front() {
                     Some((sent, ack)) => client.settle(sent, ack.await),
                     None => Yield::default().await,
-                }
-                while client.in_flight.front().is_some_and(|(_, ack)| ack.is_ready())
-                    && let Some((sent, ack)) = client.in_flight.pop_front()
-                {
-                    client.settle(sent, ack.await);
                 }
             }
             while let Some((sent, ack)) = client.in_flight.pop_front() {

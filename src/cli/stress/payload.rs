@@ -51,7 +51,7 @@ impl Pool {
         buffer.clear();
         buffer.extend_from_slice(&head(identity));
         buffer.extend_from_slice(body);
-        NewEvent::new(EVENT_TYPE, &buffer).id(id)
+        NewEvent::with_id(id, EVENT_TYPE, &buffer)
     }
 
     /// The identity that an event's payload claims; `None` where it is too short to claim one.

@@ -44,7 +44,8 @@ fn a_gathered_group_is_answered_when_another_stage_fails() {
     let clock = Arc::new(SimClock::new());
     let mut engine = engine(&SimDisk::new(), &clock);
     // A client that is about to enqueue makes the writer wait with what it has gathered.
-    let other = engine.core.flushable.raise();
+    let appends = Arc::clone(&engine.core.appends);
+    let other = appends.about_to_push();
     let ack = engine.core.submit("s", Expected::Any, [event(1)], Duration::ZERO).unwrap();
     engine.writer.step();
     engine.core.failure.record(Error::new(ErrorKind::Io, "the keeper's disk"));

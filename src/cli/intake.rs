@@ -123,7 +123,8 @@ impl Intake<'_> {
         match end {
             End::Input => closed.map(|()| Outcome::Good).map_err(CliError::from),
             End::Signal => {
-                let next = show::count(tally.line + 1);
+                // Without a comma, as `tail -n +N` takes it.
+                let next = tally.line + 1;
                 failure::hint(format_args!("send the rest again from line {next}"));
                 Ok(Outcome::Interrupted)
             }

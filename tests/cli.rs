@@ -4,6 +4,8 @@
 
 #[path = "cli/beside.rs"]
 mod beside;
+#[path = "cli/mistakes.rs"]
+mod mistakes;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -226,6 +228,7 @@ fn an_interrupt_ends_with_what_is_acked() {
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(130), "{stderr}");
         assert!(stderr.contains("interrupted; 10 events acked"), "{stderr}");
+        assert!(stderr.ends_with("  try: send the rest again from line 11\n"), "{stderr}");
         assert!(good(&["info", &log]).contains("closed cleanly"));
     }
 }

@@ -94,7 +94,7 @@ fn a_run_that_cannot_be_is_refused_before_it_begins() {
         let output = stress(&format!("{arguments} --dir {}", place.display()));
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{arguments}: {errors}");
-        assert!(errors.contains(why) && errors.contains("\n  try: "), "{arguments}: {errors}");
+        assert!(errors.contains(why), "{arguments}: {errors}");
         assert_eq!(output.stdout, b"");
         assert!(!place.exists(), "{arguments}");
     }

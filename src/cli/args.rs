@@ -1,4 +1,4 @@
-//! Owns the values that people write on the command line: sizes.
+//! Owns the values that people write on the command line: sizes and numbers.
 //!
 //! Promises: a size means what its unit says, and what does not fit is refused with the reason.
 
@@ -24,6 +24,16 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(|| format!("{text:?} is too large"))
 }
 
+/// A number, also as tables print it: `1480`, `1,480`, `1_480`.
+pub(super) fn number(text: &str) -> Result<u64, String> {
+    let is_number = text
+        .split([',', '_'])
+        .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    let digits = text.replace([',', '_'], "");
+    let number = digits.parse().ok().filter(|_| is_number);
+    number.ok_or_else(|| format!("{text:?} is not a number from 0 to {}", u64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,6 +49,16 @@ mod tests {
         ];
         for (text, bytes) in good {
             assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_may_have_separators() {
+        for text in ["1480", "1,480", "1_480"] {
+            assert_eq!(number(text), Ok(1480), "{text}");
+        }
+        for text in ["", ",", "1,", "_1", "1,,0", "-1", "+1", "1.5", "x", "18446744073709551616"] {
+            assert!(number(text).is_err(), "{text}");
         }
     }
 

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use super::show::Output;
-use super::{CliError, Outcome, line, open};
+use super::{CliError, Outcome, args, line, open};
 use crate::Position;
 
 /// Write events to stdout: one JSON object a line, as `import` reads it
@@ -23,10 +23,11 @@ pub(super) struct Args {
     /// Directory of the log
     dir: PathBuf,
     /// Begin at this position
-    #[arg(long, value_name = "POSITION", default_value_t = 0)]
+    #[arg(long, value_name = "POSITION", default_value_t = 0, value_parser = args::number)]
     from: u64,
     /// Write at most this many events
-    #[arg(long, value_name = "COUNT", default_value_t = u64::MAX, hide_default_value = true)]
+    #[arg(long, value_name = "COUNT", value_parser = args::number)]
+    #[arg(default_value_t = u64::MAX, hide_default_value = true)]
     limit: u64,
 }
 

@@ -4,6 +4,7 @@
 //! Promises: every error of the library maps to one exit code here and nowhere else. A reader that
 //! goes away (`| head`) is no error.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -94,8 +95,9 @@ impl CliError {
                 Self::cannot(format_args!("{place} is open for writing in {who}"))
                     .next("stop that process first; all verbs that only read work beside it")
             }
-            OpenError::Corrupt(damage) => Self::damage(format_args!("damaged: {damage}"))
-                .next(format_args!("`paperchase verify {place}` lists all damage; {unchanged}")),
+            OpenError::Corrupt(damage) => Self::damage(format_args!("damaged: {damage}")).next(
+                format_args!("`paperchase verify {}` lists all damage; {unchanged}", quoted(place)),
+            ),
             OpenError::LostData { expected, found } => Self::damage(format_args!(
                 "events are missing: all below position {expected} were durable, and the log \
                  ends at {found}"
@@ -125,6 +127,9 @@ impl From<Error> for CliError {
             ErrorKind::Damage => {
                 Self::damage(&error).next("`paperchase verify` on this log lists all damage")
             }
+            _ if error.io().is_some_and(is_full) => {
+                Self::cannot(&error).next("free some space, or use a directory on another disk")
+            }
             _ => Self::cannot(&error),
         }
     }
@@ -138,9 +143,31 @@ pub(super) fn append(place: &str, error: &AppendError) -> CliError {
         AppendError::Busy => CliError::cannot("the log took no more events for 30 seconds")
             .next(format_args!("look at the load on the disk of {place}")),
         AppendError::Failed(cause) => CliError::cannot(format_args!("the log has failed: {cause}"))
-            .next(format_args!("`paperchase info {place}` recovers it; then compare and go on")),
+            .next(format_args!(
+                "`paperchase info {}` recovers it; then compare and go on",
+                quoted(place)
+            )),
         other => CliError::cannot(other),
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// A path as a shell takes it for one word.
+pub(super) fn quoted(path: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:=@%".contains(&byte);
+    if !path.is_empty() && path.bytes().all(is_plain) {
+        return Cow::Borrowed(path);
+    }
+    Cow::Owned(format!("'{}'", path.replace('\'', "'\\''")))
+}
+
+/// A file stands where the directory of a log should.
+pub(super) fn not_a_directory(place: &str) -> CliError {
+    CliError::cannot(format_args!("{place} is a file, not a directory"))
+        .next("name the directory of a log")
 }
 
 /// There is no log at this place.
@@ -180,4 +207,17 @@ pub(super) fn usage(error: &clap::Error, is_verb: impl Fn(&str) -> bool) -> Exit
     let verb = verb.map_or_else(String::new, |verb| format!(" {verb}"));
     CliError::usage(what.trim_end()).next(format_args!("paperchase{verb} --help")).report();
     ExitCode::from(USAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suggested_path_is_one_word() {
+        assert_eq!(quoted("/data/log-1"), "/data/log-1");
+        assert_eq!(quoted("my log"), "'my log'");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
+        assert_eq!(quoted(""), "''");
+    }
 }

@@ -51,6 +51,7 @@ impl Files {
     pub(super) fn of(dir: &Path) -> Result<Self, CliError> {
         let place = dir.display().to_string();
         let refused = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotADirectory if dir.is_file() => failure::not_a_directory(&place),
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => failure::missing(&place),
             _ => CliError::cannot(format_args!("{place}: {error}")),
         };
@@ -68,6 +69,18 @@ impl Files {
         self.disk
             .open(&name, Access::Read)
             .map_err(|error| CliError::cannot(format_args!("open {}/{name}: {error}", self.place)))
+    }
+
+    /// The first chunk file that cannot be read at all, and why.
+    pub(super) fn unreadable(&self) -> Option<(String, io::Error)> {
+        self.chunks.iter().map(|number| file_name(*number)).find_map(|name| {
+            let file = self.disk.open(&name, Access::Read);
+            let read = file.and_then(|file| match file.size()? {
+                0 => Ok(()),
+                _ => file.read_at(&mut [0], 0),
+            });
+            read.err().map(|error| (name, error))
+        })
     }
 
     /// Size of all files and how much of them is not holes.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::show::{self, Output};
 use super::walk::{self, Finding, Group, Pieces};
-use super::{CliError, Outcome};
+use super::{CliError, Outcome, args as values, failure};
 use crate::chunk::number_of;
 use crate::chunk::scan::{self, BadGroup, Cursor};
 use crate::disk::{Access, Disk, OsDisk};
@@ -40,7 +40,7 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "event")]
     groups: bool,
     /// Show the event at this position
-    #[arg(long, value_name = "POSITION")]
+    #[arg(long, value_name = "POSITION", value_parser = values::number)]
     event: Option<u64>,
     /// With --event: show its bytes too
     #[arg(long, requires = "event")]
@@ -70,6 +70,13 @@ struct Survey {
 pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     let place = args.file.display().to_string();
     let reading = |error: io::Error| CliError::cannot(format_args!("read {place}: {error}"));
+    if args.file.is_dir() {
+        let file = failure::quoted(&place);
+        return Err(CliError::cannot(format_args!("{place} is a directory")).next(format_args!(
+            "name a chunk file in it: paperchase inspect {}/chunk-0000000000",
+            file.trim_end_matches('/')
+        )));
+    }
     let mut pieces = open(&args.file).map_err(|error| {
         CliError::cannot(format_args!("open {place}: {error}"))
             .next("name a file `chunk-...` in the directory of a log")

@@ -20,11 +20,14 @@ use super::lines::{Lines, Next, Stdin};
 use super::show::{self, Output};
 use super::{CliError, Outcome, failure, files, open};
 use crate::clock::{Clock, SystemClock};
-use crate::{Ack, AppendError, Expected, Log, NewEvent, Position};
+use crate::{APPEND_SIZE_MAX, Ack, AppendError, Expected, Log, NewEvent, Position};
 
 /// Appends in flight: enough to keep the writer busy through a sync, few enough to name the failing
 /// line soon.
 const WINDOW: usize = 8192;
+
+/// What to do about a line that no log could take.
+const CORRECT: &str = "correct that line, then send it and all after it again";
 
 /// How lines become events.
 pub(super) struct Intake<'a> {
@@ -43,6 +46,7 @@ enum End {
     Refused {
         line: u64,
         reason: String,
+        next: &'static str,
     },
     /// A line that this log could not take.
     Failed {
@@ -59,6 +63,8 @@ struct Tally {
     bytes: u64,
     first: Option<Position>,
     last: Option<Position>,
+    /// The line of the last one.
+    line: u64,
     /// Events that were acked before the first one that was not.
     before_failure: Option<u64>,
 }
@@ -77,6 +83,8 @@ struct Report {
     events_per_second: u64,
     first_position: Option<u64>,
     last_position: Option<u64>,
+    /// The last line of the input that is acked; 0 for none.
+    last_line: u64,
     ended: &'static str,
     line: Option<u64>,
     reason: Option<String>,
@@ -114,10 +122,15 @@ impl Intake<'_> {
         let place = self.dir.display().to_string();
         match end {
             End::Input => closed.map(|()| Outcome::Good).map_err(CliError::from),
-            End::Signal => Ok(Outcome::Interrupted),
-            End::Refused { line, reason } => {
+            End::Signal => {
+                // Without a comma, as `tail -n +N` takes it.
+                let next = tally.line + 1;
+                failure::hint(format_args!("send the rest again from line {next}"));
+                Ok(Outcome::Interrupted)
+            }
+            End::Refused { line, reason, next } => {
                 Err(CliError::usage(format_args!("line {line} cannot be stored: {reason}"))
-                    .next("correct that line, then send it and all after it again"))
+                    .next(next))
             }
             End::Failed { line, error } => {
                 // Appends behind it were in flight, and the reason may have passed meanwhile.
@@ -147,6 +160,7 @@ impl Intake<'_> {
                 events_per_second: rate,
                 first_position: tally.first.map(Position::get),
                 last_position: tally.last.map(Position::get),
+                last_line: tally.line,
                 ended,
                 line,
                 reason,
@@ -155,7 +169,8 @@ impl Intake<'_> {
         }
         let events = show::counted(tally.events, "event");
         let last = tally.last.map_or_else(String::new, |position| {
-            format!(", last acked position {}", show::count(position.get()))
+            let [position, line] = [position.get(), tally.line].map(show::count);
+            format!(", last acked position {position}, of line {line}")
         });
         let took = show::seconds(took);
         let stopped = if matches!(end, End::Signal) { "interrupted; " } else { "" };
@@ -172,16 +187,23 @@ impl End {
         match self {
             Self::Input => ("input", None, None),
             Self::Signal => ("interrupted", None, None),
-            Self::Refused { line, reason } => ("refused", Some(*line), Some(reason.clone())),
+            Self::Refused { line, reason, .. } => ("refused", Some(*line), Some(reason.clone())),
             Self::Failed { line, error } => ("failed", Some(*line), Some(error.to_string())),
             Self::Unreadable(error) => ("failed", None, Some(error.to_string())),
         }
     }
 
     fn of(line: u64, error: AppendError) -> Self {
+        let reason = error.to_string();
         match error {
+            AppendError::TooLarge { what: "the append", max, .. }
+                if max < APPEND_SIZE_MAX as u64 =>
+            {
+                let next = "send it and all after it again with a larger --chunk-size";
+                Self::Refused { line, reason, next }
+            }
             AppendError::TooLarge { .. } | AppendError::Invalid { .. } => {
-                Self::Refused { line, reason: error.to_string() }
+                Self::Refused { line, reason, next: CORRECT }
             }
             error => Self::Failed { line, error },
         }
@@ -221,7 +243,7 @@ impl Pipeline<'_> {
             let number = lines.number();
             let sent = match line {
                 Ok((stream, event)) => self.send(number, &stream, event),
-                Err(reason) => Err(End::Refused { line: number, reason }),
+                Err(reason) => Err(End::Refused { line: number, reason, next: CORRECT }),
             };
             if let Err(end) = sent {
                 return end;
@@ -287,6 +309,7 @@ impl Pipeline<'_> {
         self.tally.bytes += flight.bytes;
         self.tally.first.get_or_insert(done.first_position);
         self.tally.last = Some(done.last_position);
+        self.tally.line = flight.line;
         if self.tally.events.is_multiple_of(1024) && !self.bar.is_hidden() {
             self.bar.set_message(show::counted(self.tally.events, "event"));
         }

@@ -58,7 +58,7 @@ pub(super) fn for_reading(dir: &Path) -> Result<Reading, CliError> {
     };
     // Chunks may have come while others wrote.
     let files = Files::of(dir)?;
-    let view = view(dir, state).map_err(|error| CliError::open(&files.place, &error))?;
+    let view = view(dir, state).map_err(|error| refused(&files, &error))?;
     if wait.is_in_vain {
         tell_unproven(&view, state);
     }
@@ -149,7 +149,22 @@ fn recover(dir: &Path, files: &Files) -> Result<State, CliError> {
         }
         Err(OpenError::Locked { pid }) => Ok(State::Open(pid)),
         Err(OpenError::Failed(error)) if is_read_only(error.io()) => Ok(State::Unclosed),
-        Err(error) => Err(CliError::open(&files.place, &error)),
+        Err(error) => Err(refused(files, &error)),
+    }
+}
+
+/// Why a log could not be opened, with the name of the file that stands in the way.
+fn refused(files: &Files, error: &OpenError) -> CliError {
+    let unreadable = match error {
+        OpenError::Failed(error) if error.io().is_some() => files.unreadable(),
+        _ => None,
+    };
+    match unreadable {
+        Some((name, error)) => {
+            CliError::cannot(format_args!("read {}/{name}: {error}", files.place))
+                .next("see that this is a file of the log, and that you may read it")
+        }
+        None => CliError::open(&files.place, error),
     }
 }
 
@@ -162,9 +177,13 @@ fn is_read_only(error: Option<&io::Error>) -> bool {
 pub(super) fn for_writing(dir: &Path, chunk_size: Option<u64>) -> Result<Log, CliError> {
     let files = Files::of(dir).ok();
     let place = dir.display().to_string();
-    let log = habits(files.as_ref(), chunk_size)
-        .open(dir)
-        .map_err(|error| CliError::open(&place, &error))?;
+    if dir.is_file() {
+        return Err(failure::not_a_directory(&place));
+    }
+    let log = habits(files.as_ref(), chunk_size).open(dir).map_err(|error| match &files {
+        Some(files) => refused(files, &error),
+        None => CliError::open(&place, &error),
+    })?;
     tell(log.report());
     Ok(log)
 }

@@ -9,9 +9,13 @@ use std::path::PathBuf;
 use comfy_table::{Cell, ColumnConstraint, ContentArrangement, Row, Table, Width};
 
 use super::show::{self, Output};
-use super::{CliError, Outcome, line, open};
+use super::{CliError, Outcome, args, failure, line, open};
 use crate::{Error, Position, RecordedEvent, StreamVersion, View};
 
+/// Columns of names, and the width that they keep at least.
+const STREAM: usize = 1;
+const TYPE: usize = 3;
+const NAME_MIN: u16 = 10;
 /// Rows that are laid out together.
 const PAGE: usize = 500;
 const TITLES: [&str; 6] = [">POSITION", "STREAM", ">VERSION", "TYPE", "TIME", "DATA"];
@@ -42,10 +46,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "TAG", group = "filter")]
     tag: Option<String>,
     /// Begin here: a version with --stream, otherwise a position
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = args::number)]
     from: Option<u64>,
     /// At most this many events
-    #[arg(long, value_name = "COUNT", default_value_t = u64::MAX, hide_default_value = true)]
+    #[arg(long, value_name = "COUNT", value_parser = args::number)]
+    #[arg(default_value_t = u64::MAX, hide_default_value = true)]
     limit: u64,
     /// Downwards, from the end or from --from
     #[arg(long)]
@@ -79,6 +84,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
 fn select(args: &Args, view: &View) -> Result<Events, CliError> {
     if let Some(stream) = &args.stream {
         let versions = range(args, StreamVersion::new);
+        if view.read_stream(stream, ..)?.next().is_none() {
+            failure::say(format_args!("stream {stream:?} has no events"));
+            failure::hint("`paperchase streams` lists all names");
+        }
         return Ok(directed(args, view.read_stream(stream, versions)?));
     }
     let positions = range(args, Position::new);
@@ -158,6 +167,20 @@ fn fit(table: &mut Table, widths: &mut Vec<u16>) {
         .map(|(index, width)| (*width).max(widths.get(index).copied().unwrap_or(0)))
         .collect();
     let padding = 2;
+    if show::is_terminal() {
+        // The widest name gives way first, so that a row stays on its line.
+        let all = |widths: &[u16]| widths.iter().map(|width| u32::from(width + padding)).sum();
+        let room = u32::from(show::width().saturating_sub(DATA_MIN));
+        let mut over = u32::saturating_sub(all(widths), room);
+        while over > 0 {
+            let name = if widths[STREAM] >= widths[TYPE] { STREAM } else { TYPE };
+            if widths[name] <= NAME_MIN {
+                break;
+            }
+            widths[name] -= 1;
+            over -= 1;
+        }
+    }
     let taken = widths.iter().fold(0_u16, |sum, width| sum.saturating_add(width + padding));
     let data = show::width().saturating_sub(taken).max(DATA_MIN);
     let constraints = widths.iter().map(|width| width + padding).chain([data]);

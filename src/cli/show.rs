@@ -83,6 +83,11 @@ pub(super) fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> T
     table
 }
 
+/// Whether somebody looks at stdout.
+pub(super) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
 /// How wide a line on stdout may be.
 pub(super) fn width() -> u16 {
     let stdout = io::stdout();

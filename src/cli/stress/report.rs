@@ -257,7 +257,8 @@ impl Report {
         ));
         let cpu = self.cpu_us_per_event.map_or("unknown".to_owned(), |cpu| format!("{cpu:.2}"));
         lines.push(format!(
-            "{cpu:>12} us CPU/event (clients and log)   {:.2} log bytes/payload byte   {} refused as busy",
+            "{cpu:>12} us CPU/event (clients and log)   {:.2} log bytes/payload byte   \
+             {} refused as busy",
             disk.bytes_per_payload_byte, self.refused
         ));
     }

@@ -65,9 +65,9 @@ struct State<T> {
 
 /// The queue.
 ///
-/// It keeps the *flushable counter*: items enqueued, or about to be, and not yet handled. A producer
-/// raises it before it takes the lock, the consumer lowers it as it handles. At zero nobody is left
-/// who could share the consumer's next step.
+/// It keeps the *flushable counter*: items enqueued, or about to be, and not yet handled. A
+/// producer raises it before it takes the lock, the consumer lowers it as it handles. At zero
+/// nobody is left who could share the consumer's next step.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,

@@ -161,7 +161,8 @@ impl Log {
     /// notes that nothing is left to do.
     ///
     /// When this returns `Ok`, everything acked is durable, under any
-    /// [`Durability`](crate::Durability), and opening the log again does no recovery. When this
+    /// [`Durability`](crate::Durability), and opening the log again does no recovery, but for
+    /// sealing a chunk that could not be sealed. When this
     /// returns `Err`, the log had failed or could not note its end; everything acked is as durable
     /// as the chosen mode promises, and opening the log again recovers.
     ///

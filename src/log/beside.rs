@@ -31,8 +31,10 @@ impl View {
     /// Opens a view of the log in a directory, beside a process that may be writing it.
     ///
     /// It shows what that process has noted as durable: all but what was acked within the last
-    /// tenth of a second. After an unclean stop the newest events may be missing from it until the
-    /// log has been opened for writing once.
+    /// tenth of a second, or some more while that process seals a chunk. Of a log that is written
+    /// with [`Durability::Os`](crate::Durability::Os) it shows what was synced: up to the last roll
+    /// to a new chunk. After an unclean stop the newest events may be missing from it until the log
+    /// has been opened for writing once.
     ///
     /// # Errors
     /// [`OpenError`] names each case, such as damage or a missing chunk. Nothing is changed.

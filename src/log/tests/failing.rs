@@ -18,7 +18,7 @@ use crate::position::Position;
 
 /// What fails at the moment.
 #[derive(Debug, Default)]
-struct Faults {
+pub(super) struct Faults {
     /// Writes and creations of chunks: the disk is full.
     full: AtomicBool,
     /// Writes of anything.
@@ -29,6 +29,10 @@ struct Faults {
     rot: AtomicBool,
     /// Whoever writes panics.
     panic: AtomicBool,
+    /// Syncs of files fail as the kernel tells of a failed write-back: once to each opening.
+    pub(super) told_once: AtomicBool,
+    /// The next file that is to grow finds no space.
+    pub(super) no_room: AtomicBool,
 }
 
 impl Faults {
@@ -47,11 +51,13 @@ struct FailingDisk {
 struct FailingFile {
     inner: Arc<dyn DiskFile>,
     faults: Arc<Faults>,
+    told: AtomicBool,
 }
 
 impl FailingDisk {
     fn wrap(&self, inner: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        Arc::new(FailingFile { inner, faults: Arc::clone(&self.faults) })
+        let (faults, told) = (Arc::clone(&self.faults), AtomicBool::new(false));
+        Arc::new(FailingFile { inner, faults, told })
     }
 }
 
@@ -106,11 +112,18 @@ impl DiskFile for FailingFile {
     }
 
     fn grow(&self, size: u64) -> io::Result<()> {
+        if self.faults.no_room.swap(false, Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.inner.grow(size)
     }
 
     fn sync_data(&self) -> io::Result<()> {
         self.faults.check(&self.faults.sync, io::ErrorKind::Other)?;
+        let failing = self.faults.told_once.load(Ordering::SeqCst);
+        if failing && !self.told.swap(true, Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.inner.sync_data()
     }
 
@@ -127,7 +140,7 @@ impl DiskFile for FailingFile {
     }
 }
 
-fn failing() -> (SimDisk, Arc<Faults>, Log) {
+pub(super) fn failing() -> (SimDisk, Arc<Faults>, Log) {
     let (inner, faults) = (SimDisk::new(), Arc::new(Faults::default()));
     let disk = FailingDisk { inner: inner.clone(), faults: Arc::clone(&faults) };
     let log = small().open_on(Arc::new(disk), Arc::new(SystemClock::default())).unwrap();

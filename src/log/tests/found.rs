@@ -1,17 +1,16 @@
 //! Tests of what once went wrong, or would have: each plays the case that showed it.
 
-use std::fmt;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
+use super::failing::failing;
 use super::{MIB, count, event, small};
 use crate::clock::{Clock, SimClock, SystemClock};
+use crate::disk::Disk;
 use crate::disk::sim::SimDisk;
-use crate::disk::{Access, Disk, DiskFile, LockError, Map};
 use crate::error::{AppendError, Error, ErrorKind, OpenError, Result};
 use crate::event::{Appended, Expected, NewEvent};
 use crate::format::footer::Footer;
@@ -213,112 +212,11 @@ fn options_out_of_bounds_are_refused() {
     refused(Options::new().group_size(1));
 }
 
-/// A disk that tells a failed write-back as the kernel does: once to each opening of the file, and
-/// whose files cannot grow when they are told so.
-#[derive(Debug)]
-struct ToldOnce {
-    inner: SimDisk,
-    failing: Arc<AtomicBool>,
-    no_room: Arc<AtomicBool>,
-}
-
-#[derive(Debug)]
-struct ToldOnceFile {
-    inner: Arc<dyn DiskFile>,
-    failing: Arc<AtomicBool>,
-    no_room: Arc<AtomicBool>,
-    told: AtomicBool,
-}
-
-impl ToldOnce {
-    fn wrap(&self, inner: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        let (failing, no_room) = (Arc::clone(&self.failing), Arc::clone(&self.no_room));
-        Arc::new(ToldOnceFile { inner, failing, no_room, told: AtomicBool::new(false) })
-    }
-}
-
-impl Disk for ToldOnce {
-    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        self.inner.create(name).map(|file| self.wrap(file))
-    }
-
-    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
-        self.inner.open(name, access).map(|file| self.wrap(file))
-    }
-
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.inner.list()
-    }
-
-    fn sync_directory(&self) -> io::Result<()> {
-        self.inner.sync_directory()
-    }
-
-    fn lock(&self) -> Result<Box<dyn fmt::Debug + Send + Sync>, LockError> {
-        self.inner.lock()
-    }
-
-    fn label(&self) -> String {
-        self.inner.label()
-    }
-}
-
-impl DiskFile for ToldOnceFile {
-    fn size(&self) -> io::Result<u64> {
-        self.inner.size()
-    }
-
-    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        self.inner.read_at(bytes, offset)
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.inner.write_at(bytes, offset)
-    }
-
-    fn grow(&self, size: u64) -> io::Result<()> {
-        if self.no_room.swap(false, Ordering::SeqCst) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.inner.grow(size)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        if self.failing.load(Ordering::SeqCst) && !self.told.swap(true, Ordering::SeqCst) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.inner.sync_data()
-    }
-
-    fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
-        self.inner.next_data(offset)
-    }
-
-    fn next_hole(&self, offset: u64) -> io::Result<u64> {
-        self.inner.next_hole(offset)
-    }
-
-    fn map(&self, length: u64) -> io::Result<Map> {
-        self.inner.map(length)
-    }
-}
-
-fn told_once() -> (Arc<AtomicBool>, Arc<AtomicBool>, Log) {
-    let (failing, no_room) = (Arc::default(), Arc::default());
-    let disk = ToldOnce {
-        inner: SimDisk::new(),
-        failing: Arc::clone(&failing),
-        no_room: Arc::clone(&no_room),
-    };
-    let log = small().open_on(Arc::new(disk), Arc::new(SystemClock::default())).unwrap();
-    (failing, no_room, log)
-}
-
 #[test]
 fn f20_a_sync_of_the_keeper_hides_no_error_from_the_writer() {
-    let (failing, _, log) = told_once();
+    let (_, faults, log) = failing();
     count(&log, 0..3);
-    failing.store(true, Ordering::SeqCst);
+    faults.told_once.store(true, Ordering::SeqCst);
     // The keeper is asked for more room during these appends, and syncs the same file.
     let outcomes: Vec<_> = (0..9).map(|_| append(&log, 100 << 10)).collect();
     for outcome in outcomes {
@@ -329,8 +227,8 @@ fn f20_a_sync_of_the_keeper_hides_no_error_from_the_writer() {
 
 #[test]
 fn f22_no_space_for_a_new_chunk_is_told_and_gone_on_from() {
-    let (_, no_room, log) = told_once();
-    no_room.store(true, Ordering::SeqCst);
+    let (_, faults, log) = failing();
+    faults.no_room.store(true, Ordering::SeqCst);
     let mut stored = 0;
     while stored < 25 {
         match append(&log, 100 << 10) {
@@ -339,7 +237,7 @@ fn f22_no_space_for_a_new_chunk_is_told_and_gone_on_from() {
             Err(other) => panic!("{other}"),
         }
     }
-    assert!(!no_room.load(Ordering::SeqCst), "the disk was never full");
+    assert!(!faults.no_room.load(Ordering::SeqCst), "the disk was never full");
 }
 
 #[test]

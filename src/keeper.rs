@@ -139,19 +139,22 @@ impl Keeper {
             None => self.create_next(active.number.next())?,
         };
         let urgent = orders.need.is_some() || orders.next.is_none();
-        if !is_due(&next, wanted, PREPARE_STEP, urgent) {
-            return Ok(false);
+        let due = is_due(&next, wanted, PREPARE_STEP, urgent);
+        if due {
+            prepare_step(&next, wanted)?;
         }
-        prepare_step(&next, wanted)?;
         let least = match orders.need {
             Some(Need::Next(room)) => room,
             _ => ahead,
         };
-        if next.prepared() >= least.min(next.capacity) {
+        // Also when nothing was left to prepare: an earlier, larger need may have left it here.
+        let unknown = orders.next.is_none() || orders.need.is_some();
+        let ready = unknown && next.prepared() >= least.min(next.capacity);
+        if ready {
             self.preparing = None;
             self.shared.supply.prepared(Some(next));
         }
-        Ok(true)
+        Ok(due || ready)
     }
 
     fn create_next(&mut self, number: ChunkNumber) -> Result<Arc<ChunkFile>, (io::Error, String)> {

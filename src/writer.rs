@@ -377,7 +377,8 @@ impl Writer {
         // synced: the chunk before may be sealed then (F15).
         if self.options.durability == Durability::Sync || self.chunk_begins {
             self.sync()?;
-            self.chunk_begins = false;
+            // A flush of answers alone has written no header yet.
+            self.chunk_begins = self.unwritten_header.is_some();
         }
         let meter = &self.shared.disk;
         let counter: &Counter = match reason {

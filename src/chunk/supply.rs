@@ -92,6 +92,8 @@ impl Supply {
         assert_eq!(next.number, state.active.number.next(), "chunks follow each other");
         state.active = Arc::clone(&next);
         state.need = None;
+        // A disk that is full still says so again at the next try.
+        state.full = false;
         Some(next)
     }
 

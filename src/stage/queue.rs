@@ -102,8 +102,12 @@ impl<T> Queue<T> {
 
     /// Adds an item of so many bytes, waiting at most `wait` for room, and wakes the consumer.
     pub(crate) fn push(&self, item: T, bytes: usize, wait: Duration) -> Result<(), Refused> {
-        let state = self.put(item, bytes, wait)?;
-        self.wake(state);
+        let put = self.put(item, bytes, wait);
+        if put.is_err() && self.is_handled() {
+            // The consumer may wait for this very item, which is not to come.
+            self.nudge();
+        }
+        self.wake(put?);
         Ok(())
     }
 

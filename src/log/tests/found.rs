@@ -122,6 +122,33 @@ fn a_weaker_mode_syncs_the_first_group_of_a_chunk() {
 }
 
 #[test]
+fn a_flush_of_answers_alone_begins_no_chunk() {
+    let disk = SimDisk::new();
+    let clock = Arc::new(SimClock::new());
+    let options = small().durability(Durability::Os);
+    let shared = Arc::clone(&clock) as _;
+    let mut engine = Engine::open(Arc::new(disk.clone()), shared, options).unwrap().0;
+    let mut append = |expected, size| {
+        let event = NewEvent::new("Big", vec![1; size]);
+        let ack = engine.core.submit("s", expected, [event], Duration::ZERO).unwrap();
+        while !ack.is_ready() {
+            engine.writer.step();
+            engine.chaser.step();
+            engine.keeper.step();
+            clock.advance(Duration::from_millis(1));
+        }
+        (ack.wait(), engine.core.supply.orders().place.chunk.get())
+    };
+    (0..9).for_each(|_| _ = append(Expected::Any, 100 << 10).0.unwrap());
+    // It does not fit behind the others, so the writer rolls before it decides against it.
+    let (rejected, chunk) = append(Expected::NoStream, 500 << 10);
+    assert!(matches!(rejected, Err(AppendError::WrongVersion { .. })));
+    assert_eq!(chunk, 0);
+    let (stored, chunk) = append(Expected::Any, 10);
+    assert_eq!((stored.is_ok(), chunk), (true, 1), "the header of the chunk is synced");
+}
+
+#[test]
 fn no_second_chunk_lies_ready_before_the_first_is_begun_durably() {
     let disk = SimDisk::new();
     let clock = Arc::new(SimClock::new());

@@ -9,6 +9,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::thread;
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ const SAMPLE: &str = include_str!("data/flights-sample.ndjson");
 
 /// The line that stands at `position` when the sample is imported again and again.
 fn line(position: usize) -> &'static str {
-    SAMPLE.lines().nth(position % SAMPLE.lines().count()).expect("the sample has lines")
+    static LINES: LazyLock<Vec<&str>> = LazyLock::new(|| SAMPLE.lines().collect());
+    LINES[position % LINES.len()]
 }
 
 fn environment(name: &str) -> Option<u64> {

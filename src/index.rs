@@ -11,6 +11,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 
+pub(crate) mod fetch;
 pub(crate) mod filter;
 pub(crate) mod key;
 pub(crate) mod memory;

@@ -51,6 +51,7 @@ mod error;
 mod event;
 mod options;
 mod position;
+mod query;
 mod watermark;
 
 pub mod disk;
@@ -79,12 +80,13 @@ pub use chunk::recover::Cut;
 pub use clock::Timestamp;
 pub use error::{AppendError, Damage, Error, ErrorKind, OpenError, Result};
 pub use event::{Appended, ContentKind, Expected, NewEvent, RecordedEvent, category};
-pub use log::{Log, OpenReport};
+pub use log::{Log, OpenReport, Reader};
 pub use options::{
     APPEND_SIZE_MAX, Durability, EVENT_SIZE_MAX, Options, STREAM_NAME_MAX, TAG_MAX, TAGS_MAX,
     TYPE_MAX,
 };
 pub use position::{ChunkNumber, Position, StreamVersion};
+pub use query::{QUERY_ITEMS_MAX, QUERY_NAMES_MAX, Query};
 pub use read::{ChunkInfo, ChunkState, ReadAll, ReadKey, StreamInfo, View};
 pub use stage::ack::Ack;
 pub use stage::stats::{DiskStats, QueueStats, StageStats, Stats};

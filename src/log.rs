@@ -6,6 +6,7 @@
 
 mod beside;
 mod engine;
+mod reader;
 mod recovery;
 mod threads;
 
@@ -13,11 +14,12 @@ mod threads;
 mod tests;
 
 use std::fmt;
-use std::ops::RangeBounds;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use reader::Reader;
 pub use recovery::OpenReport;
 
 use crate::clock::{Clock, SystemClock};
@@ -27,8 +29,6 @@ use crate::event::{Expected, NewEvent};
 use crate::format::event::{self, FIXED_SIZE, Place};
 use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE};
 use crate::options::{APPEND_SIZE_MAX, Options};
-use crate::position::{Position, StreamVersion};
-use crate::read::{ReadAll, ReadKey, View};
 use crate::stage::ack::{Ack, promise};
 use crate::stage::queue::Refused;
 use crate::stage::stats::Stats;
@@ -44,6 +44,7 @@ use threads::Threads;
 /// errors.
 pub struct Log {
     core: Arc<Core>,
+    reader: Reader,
     threads: Option<Threads>,
     report: OpenReport,
 }
@@ -69,7 +70,8 @@ impl Log {
         let (engine, report) = Engine::open(disk, clock, options)?;
         let core = Arc::clone(&engine.core);
         let threads = Threads::start(engine)?;
-        Ok(Self { core, threads: Some(threads), report })
+        let reader = core.reader();
+        Ok(Self { core, reader, threads: Some(threads), report })
     }
 
     /// Appends events to a stream, all or none, if the stream is as expected. Waits for room in the
@@ -117,34 +119,6 @@ impl Log {
         self.core.submit(stream, expected, events, Duration::ZERO)
     }
 
-    /// The log as it is now.
-    #[must_use]
-    pub fn view(&self) -> View {
-        // The mark first: a chunk that a later roll adds is then simply beyond the end.
-        let end = self.core.marks.visible();
-        View::new(self.core.segments.snapshot(), end)
-    }
-
-    /// Events of a range of positions, as [`View::read_all`] of the log as it is now.
-    ///
-    /// # Errors
-    /// None yet; reading itself reports damage event by event.
-    pub fn read_all(&self, range: impl RangeBounds<Position>) -> Result<ReadAll> {
-        Ok(self.view().read_all(range))
-    }
-
-    /// Events of one stream, as [`View::read_stream`] of the log as it is now.
-    ///
-    /// # Errors
-    /// Damage in the index of a chunk and in its events, of which it would be made again.
-    pub fn read_stream(
-        &self,
-        stream: &str,
-        range: impl RangeBounds<StreamVersion>,
-    ) -> Result<ReadKey> {
-        self.view().read_stream(stream, range)
-    }
-
     /// What the log has done since it was opened.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -170,6 +144,15 @@ impl Log {
     /// The failure of the log, or of the operating system.
     pub fn close(mut self) -> Result<()> {
         self.threads.take().map_or(Ok(()), Threads::stop)
+    }
+}
+
+/// A log reads as its [`Reader`] does.
+impl Deref for Log {
+    type Target = Reader;
+
+    fn deref(&self) -> &Reader {
+        &self.reader
     }
 }
 

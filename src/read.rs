@@ -5,7 +5,6 @@
 //! a view holds up nobody.
 
 mod all;
-mod fetch;
 mod key;
 
 use std::collections::BTreeMap;

@@ -14,6 +14,7 @@ use crate::error::{Error, OpenError};
 use crate::format::checksum::LogSalt;
 use crate::index::segments::Segments;
 use crate::keeper::{self, HintFile, Keeper};
+use crate::log::reader::Reader;
 use crate::log::recovery::{self, OpenReport};
 use crate::options::Options;
 use crate::stage::Failure;
@@ -139,6 +140,10 @@ impl Core {
             clock: Arc::clone(&self.clock),
             meter: Arc::clone(&self.meters.keeper),
         }
+    }
+
+    pub(super) fn reader(&self) -> Reader {
+        Reader { segments: Arc::clone(&self.segments), marks: Arc::clone(&self.marks) }
     }
 
     pub(super) fn stats(&self) -> Stats {

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use super::fetch::Open;
 use crate::error::Result;
 use crate::event::RecordedEvent;
+use crate::index::fetch::Open;
 use crate::index::segments::Snapshot;
 use crate::position::Position;
 

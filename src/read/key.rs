@@ -8,9 +8,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::fetch::Open;
 use crate::error::Result;
 use crate::event::{RecordedEvent, category};
+use crate::index::fetch::Open;
 use crate::index::key::{Key, KeyKind};
 use crate::index::segments::Segment;
 use crate::index::table::TableFlaw;

@@ -14,19 +14,19 @@ use crate::index::segments::Segment;
 
 /// A chunk that is being read, with its readable bytes at hand.
 #[derive(Clone, Debug)]
-pub(super) struct Open {
-    pub(super) segment: Arc<Segment>,
+pub(crate) struct Open {
+    pub(crate) segment: Arc<Segment>,
     window: Bytes,
 }
 
 impl Open {
-    pub(super) fn new(segment: Arc<Segment>) -> Self {
+    pub(crate) fn new(segment: Arc<Segment>) -> Self {
         let window = segment.chunk.readable();
         Self { segment, window }
     }
 
     /// The event with this ordinal; `None` where it was removed.
-    pub(super) fn event(&self, ordinal: u32) -> Result<Option<RecordedEvent>> {
+    pub(crate) fn event(&self, ordinal: u32) -> Result<Option<RecordedEvent>> {
         let chunk = &self.segment.chunk;
         let offset = self.segment.ask(|index| index.offset(ordinal))?;
         let Some(offset) = offset else { return Ok(None) };

@@ -15,6 +15,8 @@ pub(crate) mod fetch;
 pub(crate) mod filter;
 pub(crate) mod key;
 pub(crate) mod memory;
+#[allow(dead_code, reason = "reads go both ways")]
+pub(crate) mod plan;
 pub(crate) mod segments;
 pub(crate) mod table;
 #[cfg(test)]
@@ -114,10 +116,7 @@ impl ChunkIndex {
         key: &Key<'_>,
         ordinals: Range<u32>,
     ) -> Result<Postings, TableFlaw> {
-        let part = |_, all: Ordinals<'_>| {
-            let (start, end) = (all.below(ordinals.start), all.below(ordinals.end));
-            all.part(start..end)
-        };
+        let part = |_, all: Ordinals<'_>| all.part(all.range(&ordinals));
         Ok(self.with(key, part)?.unwrap_or_default())
     }
 
@@ -216,21 +215,41 @@ impl Ordinals<'_> {
         }
     }
 
-    /// How many lie below `limit`.
+    /// How many lie below `limit`. Looks from the end on, where most limits are.
     fn below(self, limit: u32) -> usize {
-        // Most often all do, which the last one tells without a search.
-        let Some(last) = self.len().checked_sub(1) else {
-            return 0;
-        };
-        if self.get(last).is_some_and(|last| last < limit) {
-            return self.len();
+        self.below_from(self.len(), limit)
+    }
+
+    /// The same, quickest where that is near to `place`.
+    fn below_from(self, place: usize, limit: u32) -> usize {
+        let is_below = |index| self.get(index).is_some_and(|ordinal| ordinal < limit);
+        // All before `low` are below, and none from `high` on, once neither loop moves it.
+        let place = place.min(self.len());
+        let (mut low, mut high, mut step) = (place, place, 1);
+        while low > 0 && !is_below(low - 1) {
+            high = low - 1;
+            low = high.saturating_sub(step);
+            step *= 2;
         }
-        match self {
+        while high < self.len() && is_below(high) {
+            low = high + 1;
+            high = low.saturating_add(step).min(self.len());
+            step *= 2;
+        }
+        low + match self {
             Self::Mapped(stored) => {
-                words(stored).partition_point(|word| u32::from_le_bytes(*word) < limit)
+                words(stored)[low..high].partition_point(|word| u32::from_le_bytes(*word) < limit)
             }
-            Self::Memory(ordinals) => ordinals.partition_point(|ordinal| *ordinal < limit),
+            Self::Memory(ordinals) => {
+                ordinals[low..high].partition_point(|ordinal| *ordinal < limit)
+            }
         }
+    }
+
+    /// The places of those among `ordinals`.
+    fn range(self, ordinals: &Range<u32>) -> Range<usize> {
+        let end = self.below(ordinals.end);
+        self.below_from(end, ordinals.start).min(end)..end
     }
 
     /// How many lie below `limit`, and the last of them; `None` where none does.

@@ -7,12 +7,13 @@
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use super::ChunkIndex;
 use super::memory::MemoryIndex;
 use super::table::TableFlaw;
+use super::{ChunkIndex, plan};
 use crate::chunk::{Chunk, recover};
 use crate::error::{Error, Result};
 use crate::position::{ChunkNumber, Position, StreamVersion};
+use crate::query::Query;
 
 /// One chunk and its index.
 #[derive(Debug)]
@@ -141,6 +142,24 @@ pub(crate) fn head(
         let part = segment.ask(|index| index.stream(stream, segment.ordinal_of(end)))?;
         if let Some(part) = part {
             return Ok(Some(part.last_version));
+        }
+    }
+    Ok(None)
+}
+
+/// The position of the first event at or beyond `from` that a query means.
+#[allow(dead_code, reason = "for the conditions of appends")]
+pub(crate) fn first_match(
+    segments: &[Arc<Segment>],
+    query: &Query,
+    from: Position,
+) -> Result<Option<Position>> {
+    let behind = segments.partition_point(|segment| segment.first_position() <= from);
+    for segment in &segments[behind.saturating_sub(1)..] {
+        let ordinals = segment.ordinal_of(from)..u32::MAX;
+        let found = segment.ask(|index| plan::first_match(index, query, ordinals.clone()))?;
+        if let Some(ordinal) = found {
+            return Ok(Some(segment.first_position().plus(ordinal.into())));
         }
     }
     Ok(None)

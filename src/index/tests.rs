@@ -13,11 +13,11 @@ use crate::format::header::ChainEnd;
 use crate::position::{ChunkNumber, Position};
 
 #[derive(Clone, Debug)]
-struct Event {
-    stream: String,
-    event_type: String,
-    tags: Vec<String>,
-    operation: Option<u128>,
+pub(super) struct Event {
+    pub(super) stream: String,
+    pub(super) event_type: String,
+    pub(super) tags: Vec<String>,
+    pub(super) operation: Option<u128>,
 }
 
 const DATA_END: u64 = 100_000;
@@ -41,14 +41,14 @@ fn insert_all(index: &mut MemoryIndex, events: &[Event]) {
     }
 }
 
-fn in_memory(events: &[Event]) -> ChunkIndex {
+pub(super) fn in_memory(events: &[Event]) -> ChunkIndex {
     let index = ChunkIndex::empty();
     insert_all(&mut index.memory().unwrap().write().unwrap(), events);
     index
 }
 
 /// The same index after a way through the bytes of a file.
-fn in_file(index: &ChunkIndex) -> ChunkIndex {
+pub(super) fn in_file(index: &ChunkIndex) -> ChunkIndex {
     let (log, number) = (Uuid::from_u128(5), ChunkNumber::new(3));
     let salt = LogSalt::new(log).chunk(number);
     let place = SealedPlace {

@@ -127,6 +127,12 @@ impl Timestamp {
         self.0
     }
 
+    /// The time that lies so much earlier, at the earliest 1970.
+    pub(crate) fn before(self, duration: Duration) -> Self {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(nanos))
+    }
+
     /// The same time in the standard library's type.
     #[must_use]
     pub fn to_system_time(self) -> SystemTime {

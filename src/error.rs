@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::position::{ChunkNumber, Position, StreamVersion};
+use crate::query::Query;
 
 /// A result whose error is the opaque [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -194,6 +195,72 @@ pub enum AppendError {
         /// The version of the stream's last event; `None` when it has no event.
         actual: Option<StreamVersion>,
     },
+    /// The stream is not at the expected version because some of these very events stand there
+    /// already, but not all: the first `stored` of the append's events of this stream, behind which
+    /// the stream ends.
+    #[error(
+        "stream {stream:?}: {stored} of the append's {of} events stand there already, and not the \
+         others; append those that are missing, expecting {}", Found(*.actual)
+    )]
+    PartlyStored {
+        /// The stream.
+        stream: String,
+        /// How many of the append's events of this stream stand where they would go.
+        stored: u64,
+        /// How many events of this stream the append has.
+        of: u64,
+        /// The version of the stream's last event; `None` when it has no event.
+        actual: Option<StreamVersion>,
+    },
+    /// The stream is not at the expected version, some of the append's events stand there already,
+    /// and then comes another event.
+    #[error(
+        "stream {stream:?}: {stored} of the append's {of} events stand there already, but version \
+         {version} is another event"
+    )]
+    Diverged {
+        /// The stream.
+        stream: String,
+        /// How many of the append's events of this stream stand where they would go.
+        stored: u64,
+        /// How many events of this stream the append has.
+        of: u64,
+        /// The version of the event that is another.
+        version: StreamVersion,
+    },
+    /// An event stands in the log that the append demanded not to be there.
+    #[error(
+        "position {position} holds an event of \"{query}\", of which none was to come after {after}"
+    )]
+    ConditionFailed {
+        /// The query of which there was to be no event.
+        query: Query,
+        /// The place behind which there was to be none.
+        after: Position,
+        /// The position of such an event.
+        position: Position,
+    },
+    /// The operation was stored before, with other content.
+    #[error(
+        "operation {operation} was stored at position {position} with other content; give each \
+         operation an id of its own"
+    )]
+    OperationConflict {
+        /// The operation.
+        operation: uuid::Uuid,
+        /// The position of the first event that was stored for it.
+        position: Position,
+    },
+    /// Another instance has taken over the consumer since this one was opened.
+    #[error(
+        "consumer {consumer:?} was taken over at position {position}; this instance has to stop"
+    )]
+    Fenced {
+        /// The consumer.
+        consumer: String,
+        /// The position of the event by which it was taken over.
+        position: Position,
+    },
     /// Something is larger than its limit.
     #[error("{what} is {size} bytes; the limit is {max}")]
     TooLarge {
@@ -202,6 +269,16 @@ pub enum AppendError {
         /// Its size in bytes.
         size: u64,
         /// The limit in bytes.
+        max: u64,
+    },
+    /// There are more of something than the limit.
+    #[error("an append has {size} {what}; the limit is {max}")]
+    TooMany {
+        /// What there are too many of.
+        what: &'static str,
+        /// How many there are.
+        size: u64,
+        /// The limit.
         max: u64,
     },
     /// Something about the append cannot be stored.

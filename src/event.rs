@@ -1,5 +1,5 @@
 //! Owns events: what a caller hands in ([`NewEvent`]), what it expects of a stream ([`Expected`]),
-//! what it gets back ([`RecordedEvent`], [`Appended`]).
+//! what it gets back ([`RecordedEvent`]).
 //!
 //! Promises: a recorded event is immutable, and its parts are slices of what was read, without a
 //! copy. Limits are checked by the encoder, not here. Never touches files.
@@ -147,20 +147,6 @@ impl fmt::Display for Expected {
             Self::Exact(version) => write!(f, "version {version}"),
         }
     }
-}
-
-/// Where and when an append was stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Appended {
-    /// Position of the append's first event.
-    pub first_position: Position,
-    /// Position of its last event.
-    pub last_position: Position,
-    /// Version of its last event in the stream.
-    pub version: StreamVersion,
-    /// The time that its events carry.
-    pub time: Timestamp,
 }
 
 /// An event as it stands in the log. Its parts are slices of the log's own bytes; a clone copies

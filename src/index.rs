@@ -14,6 +14,7 @@ use bytes::Bytes;
 pub(crate) mod fetch;
 pub(crate) mod filter;
 pub(crate) mod key;
+pub(crate) mod lookup;
 pub(crate) mod memory;
 #[allow(dead_code, reason = "reads go both ways")]
 pub(crate) mod plan;

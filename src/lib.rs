@@ -46,6 +46,7 @@
 #[cfg(not(all(unix, target_pointer_width = "64")))]
 compile_error!("paperchase needs a 64-bit Unix, because it maps whole files");
 
+mod append;
 pub mod clock;
 mod error;
 mod event;
@@ -76,14 +77,15 @@ mod log;
 #[doc(hidden)]
 pub mod cli;
 
+pub use append::{Append, Appended, StreamAppended};
 pub use chunk::recover::Cut;
 pub use clock::Timestamp;
 pub use error::{AppendError, Damage, Error, ErrorKind, OpenError, Result};
-pub use event::{Appended, ContentKind, Expected, NewEvent, RecordedEvent, category};
+pub use event::{ContentKind, Expected, NewEvent, RecordedEvent, category};
 pub use log::{Log, OpenReport, Reader};
 pub use options::{
-    APPEND_SIZE_MAX, Durability, EVENT_SIZE_MAX, Options, STREAM_NAME_MAX, TAG_MAX, TAGS_MAX,
-    TYPE_MAX,
+    APPEND_SIZE_MAX, APPEND_TERMS_MAX, Durability, EVENT_SIZE_MAX, Options, STREAM_NAME_MAX,
+    TAG_MAX, TAGS_MAX, TYPE_MAX,
 };
 pub use position::{ChunkNumber, Position, StreamVersion};
 pub use query::{QUERY_ITEMS_MAX, QUERY_NAMES_MAX, Query};

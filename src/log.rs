@@ -8,6 +8,7 @@ mod beside;
 mod engine;
 mod reader;
 mod recovery;
+mod submit;
 mod threads;
 
 #[cfg(test)]
@@ -26,13 +27,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{AppendError, Error, OpenError, Result};
 use crate::event::{Expected, NewEvent};
-use crate::format::event::{self, FIXED_SIZE, Place};
-use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE};
-use crate::options::{APPEND_SIZE_MAX, Options};
-use crate::stage::ack::{Ack, promise};
-use crate::stage::queue::Refused;
+use crate::options::Options;
+use crate::stage::ack::Ack;
 use crate::stage::stats::Stats;
-use crate::writer::Submission;
 use engine::{Core, Engine};
 use threads::Threads;
 
@@ -75,7 +72,12 @@ impl Log {
     }
 
     /// Appends events to a stream, all or none, if the stream is as expected. Waits for room in the
-    /// queue, at most as long as [`Options::admission_wait`] says.
+    /// queue, at most as long as [`Options::admission_wait`] says. For several streams, and for more
+    /// conditions, there is [`Append`](crate::Append).
+    ///
+    /// Without events it checks the stream and stores nothing. If the expected version is an exact
+    /// one, and these very events (by id and content) stand behind it already, the append is
+    /// answered as it was the first time, marked [`repeated`](crate::Appended::repeated).
     ///
     /// When this returns `Ok`, the append is on its way, and nothing more: the [`Ack`] tells
     /// whether it was stored. When this returns `Err`, nothing of it is in the log.
@@ -202,62 +204,5 @@ impl Options {
     pub fn open_on(self, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Log, OpenError> {
         self.check()?;
         Log::open_on(disk, clock, self)
-    }
-}
-
-impl Core {
-    fn submit(
-        &self,
-        stream: &str,
-        expected: Expected,
-        events: impl IntoIterator<Item = NewEvent>,
-        wait: Duration,
-    ) -> Result<Ack, AppendError> {
-        if let Some(error) = self.failure.get() {
-            return Err(AppendError::Failed(error.clone()));
-        }
-        let encoded = self.encode(stream, events)?;
-        let (promise, ack) = promise(&self.lounge);
-        let bytes = encoded.len();
-        let submission = Submission { encoded, expected, promise };
-        self.appends.push(submission, bytes, wait).map_err(|refused| match refused {
-            Refused::Full => AppendError::Busy,
-            Refused::Closed => match self.failure.get() {
-                Some(error) => AppendError::Failed(error.clone()),
-                None => AppendError::Stopped,
-            },
-        })?;
-        Ok(ack)
-    }
-
-    /// Largest append that this log takes, as stored: what fits a chunk of its own.
-    fn append_size_max(&self) -> usize {
-        let room = self.options.chunk_size - CHUNK_HEADER_SIZE - GROUP_HEADER_SIZE;
-        usize::try_from(room).unwrap_or(usize::MAX).min(APPEND_SIZE_MAX)
-    }
-
-    fn encode(
-        &self,
-        stream: &str,
-        events: impl IntoIterator<Item = NewEvent>,
-    ) -> Result<Vec<u8>, AppendError> {
-        let max = self.append_size_max();
-        let mut encoded = Vec::new();
-        let mut place = Place::First(None);
-        for event in events {
-            let tags = event.tags.iter().map(|tag| tag.len() + 2).sum::<usize>();
-            let names = stream.len() + event.event_type.len() + tags;
-            encoded.reserve(FIXED_SIZE + 24 + names + event.data.len() + event.metadata.len());
-            event::encode(&mut encoded, self.salt, stream, &event, place)?;
-            if encoded.len() > max {
-                let (size, max) = (encoded.len() as u64, max as u64);
-                return Err(AppendError::TooLarge { what: "the append", size, max });
-            }
-            place = Place::Later;
-        }
-        if encoded.is_empty() {
-            return Err(AppendError::Invalid { what: "an append", problem: "has no events" });
-        }
-        Ok(encoded)
     }
 }

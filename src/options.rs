@@ -10,6 +10,8 @@ use crate::error::OpenError;
 pub const EVENT_SIZE_MAX: usize = 16 << 20;
 /// Largest append, as stored: 64 MiB, or what fits a chunk if that is less.
 pub const APPEND_SIZE_MAX: usize = 64 << 20;
+/// Most expectations of one append, and most of its other conditions.
+pub const APPEND_TERMS_MAX: usize = 4096;
 /// Longest stream name, in bytes.
 pub const STREAM_NAME_MAX: usize = 1024;
 /// Longest event type, in bytes.
@@ -61,6 +63,7 @@ pub struct Options {
     pub(crate) prepare_ahead: u64,
     pub(crate) spin: Duration,
     pub(crate) durability: Durability,
+    pub(crate) operation_horizon: Option<Duration>,
     pub(crate) create: bool,
 }
 
@@ -83,6 +86,7 @@ impl Default for Options {
             prepare_ahead: 32 << 20,
             spin: Duration::from_micros(200),
             durability: Durability::Sync,
+            operation_horizon: None,
             create: true,
         }
     }
@@ -161,6 +165,14 @@ impl Options {
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
+        self
+    }
+
+    /// How long the ids of operations are remembered. Default: for ever. An append of an operation
+    /// that was stored longer ago is stored again.
+    #[must_use]
+    pub fn operation_horizon(mut self, age: Duration) -> Self {
+        self.operation_horizon = Some(age);
         self
     }
 

@@ -6,33 +6,41 @@
 //! nothing per event, and makes no call of the operating system but one write per group and one
 //! sync per flush, besides hand-overs. Assumes that it alone writes.
 
+mod decide;
+pub(crate) mod draft;
 mod group;
 mod heads;
+mod numbering;
+mod overlay;
+mod repeat;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::append::Stored;
 use crate::chunk::ChunkFile;
 use crate::chunk::scan::Cursor;
 use crate::chunk::supply::{DurablePlace, Need, Supply};
 use crate::clock::Clock;
 use crate::error::{AppendError, Error, Result};
-use crate::event::{Appended, Expected};
 use crate::format::checksum::{ChunkSalt, LogSalt};
-use crate::format::event::Layout;
+use crate::format::event::stream_of;
 use crate::format::header::ChunkHeader;
 use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE};
 use crate::index::segments::Segments;
 use crate::options::{Durability, Options};
-use crate::position::StreamVersion;
 use crate::stage::ack::{Outcome, Promise};
 use crate::stage::pending::{Answer, GroupPlace, PendingGroup};
 use crate::stage::queue::{Queue, Taken};
 use crate::stage::stats::{Counter, DiskMeter, StageMeter};
 use crate::stage::{Failure, Step};
 use crate::watermark::Watermarks;
+use decide::{Ground, NextVersions, Verdict};
+use draft::Draft;
 use group::Group;
 use heads::Heads;
+use numbering::Numbering;
+use overlay::Overlay;
 
 /// Unflushed groups beyond this are flushed in any case, so that the chaser's queue never fills
 /// with what it may not touch.
@@ -41,11 +49,10 @@ const UNFLUSHED_MAX: u32 = 64;
 /// A group with so many answers is written, whether or not it has grown: rejections take no room.
 const ANSWERS_MAX: usize = 64 << 10;
 
-/// An append as a client hands it over: encoded, its limits checked.
+/// An append and the promise to answer it.
 #[derive(Debug)]
 pub(crate) struct Submission {
-    pub(crate) encoded: Vec<u8>,
-    pub(crate) expected: Expected,
+    pub(crate) draft: Draft,
     pub(crate) promise: Promise,
 }
 
@@ -80,6 +87,7 @@ pub(crate) struct Writer {
     /// How far the log is synced, which is what groups state as durable.
     synced: crate::position::Position,
     heads: Heads,
+    overlay: Overlay,
     waiting: Taken<Submission>,
     group: Group,
     /// When the oldest append that is not flushed was gathered.
@@ -134,6 +142,7 @@ impl Writer {
             cursor,
             synced: cursor.position,
             heads: Heads::default(),
+            overlay: Overlay::default(),
             waiting: Taken::default(),
             group: Group::default(),
             oldest: None,
@@ -177,7 +186,7 @@ impl Writer {
     fn gather(&mut self) -> Gathered {
         loop {
             while let Some(next) = self.waiting.front() {
-                let length = next.encoded.len() as u64;
+                let length = next.draft.encoded.len() as u64;
                 if self.group.events > 0
                     && self.group.length() as u64 + length > self.options.group_size as u64
                 {
@@ -225,37 +234,47 @@ impl Writer {
 
     /// Decides an append: its events join the group, or its rejection does.
     fn handle(&mut self, submission: Submission) {
-        let Submission { encoded, expected, promise } = submission;
+        let Submission { draft, promise } = submission;
         self.begin();
-        let outcome = self.decide(&encoded, expected);
+        let outcome = self.decide(draft);
         self.group.answers.push(Answer { promise, outcome });
         self.shared.meter.items.add(1);
         self.handled += 1;
     }
 
-    fn decide(&mut self, encoded: &[u8], expected: Expected) -> Outcome {
-        let layout = Layout::of(encoded).expect("a submission is encoded by this crate");
-        let range = layout.parts.stream.start as usize..layout.parts.stream.end as usize;
-        let stream = std::str::from_utf8(&encoded[range]).expect("encoded from a str");
-        let segments = &self.shared.segments;
-        // An index that cannot be read leaves this append undecided, and no other.
-        let next = self.heads.next(stream, |stream| segments.head(stream));
-        let next = next.map_err(AppendError::Failed)?;
-        let head = next.get().checked_sub(1).map(StreamVersion::new);
-        if !expected.admits(head) {
-            let stream = stream.to_owned();
-            return Err(AppendError::WrongVersion { stream, expected, actual: head });
+    fn decide(&mut self, draft: Draft) -> Outcome {
+        let mut ground = Ground {
+            heads: &mut self.heads,
+            overlay: &mut self.overlay,
+            segments: &self.shared.segments,
+            end: self.cursor.position.plus(self.group.events.into()),
+            time: self.group.time,
+            horizon: self.options.operation_horizon,
+        };
+        match ground.decide(&draft)? {
+            Verdict::Store(next) => Ok(self.store(draft, next)),
+            Verdict::Answer(stored) => Ok(stored),
         }
+    }
+
+    /// Lets the events of an append join the group and so the log.
+    fn store(&mut self, draft: Draft, next: NextVersions) -> Stored {
+        let Draft { mut encoded, terms } = draft;
         let first = self.cursor.position.plus(self.group.events.into());
-        let events = self.group.add(encoded, self.chunk_salt, first, next);
-        let behind = StreamVersion::new(next.get().saturating_add(events.into()));
-        self.heads.set(stream, behind);
-        Ok(Appended {
+        let mut numbering = Numbering::new(next, terms);
+        let version = |event| numbering.number(event);
+        let events = self.group.add(&mut encoded, self.chunk_salt, first, version);
+        numbering.note(stream_of(&encoded), &mut self.heads);
+        self.overlay.push(first, events, self.chunk_salt, encoded);
+        Stored {
             first_position: first,
             last_position: first.plus(u64::from(events) - 1),
-            version: StreamVersion::new(behind.get() - 1),
+            events,
+            version: numbering.last(),
             time: self.group.time,
-        })
+            repeated: false,
+            versions: numbering.versions(),
+        }
     }
 
     /// Begins a group, unless one is begun.
@@ -263,7 +282,9 @@ impl Writer {
         if !self.group.is_empty() {
             return;
         }
-        if self.shared.marks.visible() == self.cursor.position {
+        let visible = self.shared.marks.visible();
+        self.overlay.trim(visible);
+        if visible == self.cursor.position {
             self.heads.trim();
         }
         // Record times never run backwards (F65).

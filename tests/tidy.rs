@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// A module uses only modules of lines above its own. Words know each other; other neighbours do
 /// not.
 const LAYERS: [&[&str]; 11] = [
-    &["error", "position", "event", "query", "options", "clock", "watermark"],
+    &["error", "position", "event", "query", "append", "options", "clock", "watermark"],
     &["disk"],
     &["format"],
     &["chunk"],

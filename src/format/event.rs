@@ -21,6 +21,8 @@ pub(crate) const FIXED_SIZE: usize = 56;
 const SUMMED: std::ops::Range<usize> = 4..FIXED_SIZE;
 const CONTENT: usize = 24;
 const OPERATION_SIZE: usize = 16;
+const FLAGS: usize = 39;
+const ID: usize = 40;
 
 const DATA_IS_JSON: u8 = 1;
 const METADATA_IS_JSON: u8 = 2;
@@ -151,7 +153,7 @@ impl Layout {
     /// `bytes` or the limits.
     pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         let fields = Fields::of(bytes, FIXED_SIZE)?;
-        let flags = fields.u8(39);
+        let flags = fields.u8(FLAGS);
         let operation = if flags & HAS_OPERATION == 0 { 0 } else { OPERATION_SIZE };
         let mut end = FIXED_SIZE + operation;
         let mut part = |length: usize| {
@@ -189,6 +191,38 @@ impl Layout {
         let id = bytes.get(FIXED_SIZE..)?.first_chunk();
         id.filter(|_| self.flags & HAS_OPERATION != 0).map(|id| Uuid::from_bytes(*id))
     }
+}
+
+/// The stream of an encoded event.
+pub(crate) fn stream_of(encoded: &[u8]) -> &str {
+    let stream = Layout::of(encoded).map(|layout| layout.parts.stream).unwrap_or_default();
+    let stream = encoded.get(stream.start as usize..stream.end as usize).unwrap_or_default();
+    std::str::from_utf8(stream).expect("encoded from a str")
+}
+
+/// Whether an encoded event has the id of a decoded one.
+pub(crate) fn has_id_of(encoded: &[u8], event: &RecordedEvent) -> bool {
+    let fields = Fields::of(encoded, FIXED_SIZE);
+    fields.is_some_and(|fields| Uuid::from_bytes(fields.array(ID)) == event.id)
+}
+
+/// Whether an encoded event has the content of a decoded one: stream, type, tags, metadata, data
+/// and their kinds.
+pub(crate) fn has_content_of(encoded: &[u8], event: &RecordedEvent) -> bool {
+    let Some(layout) = Layout::of(encoded) else { return false };
+    let parts = |parts: &Parts| {
+        [&parts.stream, &parts.event_type, &parts.tags, &parts.metadata, &parts.data]
+            .map(|part| part.start as usize..part.end as usize)
+    };
+    let kinds = |flags: u8| flags & (DATA_IS_JSON | METADATA_IS_JSON);
+    let mut pairs = parts(&layout.parts).into_iter().zip(parts(&event.parts));
+    kinds(layout.flags) == kinds(event.record[FLAGS])
+        && pairs.all(|(new, old)| encoded[new] == event.record[old])
+}
+
+/// Whether a decoded event is the first of its append.
+pub(crate) fn is_first(event: &RecordedEvent) -> bool {
+    event.record[FLAGS] & FIRST_OF_APPEND != 0
 }
 
 /// The version in the fixed fields of a checked event.
@@ -242,7 +276,7 @@ pub(crate) fn decode(
         position,
         version: StreamVersion::new(fields.u64(8)),
         time: Timestamp::from_nanos(fields.u64(16)),
-        id: Uuid::from_bytes(fields.array(40)),
+        id: Uuid::from_bytes(fields.array(ID)),
         operation,
         data_kind: json(DATA_IS_JSON),
         metadata_kind: json(METADATA_IS_JSON),

@@ -41,6 +41,8 @@ pub(crate) mod section {
     pub(crate) const POSTINGS: u32 = 4;
     /// A filter over the hashes of the keys.
     pub(crate) const FILTER: u32 = 5;
+    /// When the time-ordered operation ids were made: the earliest and the latest.
+    pub(crate) const OPERATIONS: u32 = 6;
 }
 
 /// What a sealed chunk says of itself.

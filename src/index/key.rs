@@ -94,6 +94,13 @@ impl<'a> Key<'a> {
     }
 }
 
+/// When a time-ordered operation id (UUID version 7, RFC 9562) was made, in milliseconds since
+/// 1970; `None` of other ids.
+pub(crate) fn made_at(operation: &[u8]) -> Option<u64> {
+    let id = Uuid::from_slice(operation).ok().filter(|id| id.get_version_num() == 7)?;
+    Some((id.as_u128() >> 80) as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-use super::key::{Key, KeyKind};
+use super::key::{Key, KeyKind, made_at};
 use super::{ORDINAL_SIZE, filter};
 use crate::error::Damage;
 use crate::format::checksum::{ChunkSalt, LogSalt};
@@ -29,6 +29,7 @@ pub(crate) use build::{SealedPlace, build};
 
 const ROW_SIZE: usize = 32;
 const OFFSET_SIZE: usize = 4;
+const OPERATIONS_SIZE: usize = 16;
 
 /// The index in a sealed chunk's file.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub(crate) struct Table {
     names: Part,
     postings: Part,
     filter: Part,
+    /// Missing in chunks that an earlier version sealed.
+    operations: Option<Part>,
     /// Sections of kinds that this version does not know.
     #[cfg(any(test, feature = "cli"))]
     others: Vec<Part>,
@@ -106,9 +109,16 @@ impl Table {
             names: known(section::NAMES, "section of names", &|_| true)?,
             postings: known(section::POSTINGS, "section of postings", &postings)?,
             filter: known(section::FILTER, "section of the filter", &filter::is_size)?,
+            operations: match footer.section(section::OPERATIONS) {
+                None => None,
+                Some(_) => {
+                    let length = |length: u64| length == OPERATIONS_SIZE as u64;
+                    Some(known(section::OPERATIONS, "section of operations", &length)?)
+                }
+            },
             #[cfg(any(test, feature = "cli"))]
             others: (footer.sections.iter())
-                .filter(|place| !(section::OFFSETS..=section::FILTER).contains(&place.kind))
+                .filter(|place| !(section::OFFSETS..=section::OPERATIONS).contains(&place.kind))
                 .map(|place| Part::of(file, place, salt).ok_or("section of an unknown kind"))
                 .collect::<Result<_, _>>()?,
             ordinals: footer.ordinals,
@@ -146,6 +156,9 @@ impl Table {
 
     /// What is known of `key`; `None` where no event has it.
     pub(crate) fn find(&self, key: &Key<'_>) -> Result<Option<Found>, TableFlaw> {
+        if key.kind == KeyKind::Operation && !self.may_know_operation(key.name)? {
+            return Ok(None);
+        }
         let hash = key.hash();
         if !filter::may_contain(self.filter.sound()?, hash) {
             return Ok(None);
@@ -161,6 +174,14 @@ impl Table {
             }
         }
         Ok(None)
+    }
+
+    /// Whether the chunk has operation ids of the time when this one was made, if that is known.
+    fn may_know_operation(&self, id: &[u8]) -> Result<bool, TableFlaw> {
+        let (Some(range), Some(made)) = (&self.operations, made_at(id)) else { return Ok(true) };
+        let fields = Fields::of(range.sound()?, OPERATIONS_SIZE);
+        let fields = fields.expect("the section's length was checked");
+        Ok((fields.u64(0)..=fields.u64(8)).contains(&made))
     }
 
     /// The names of all keys of a kind with what is known of them, in the order of their hashes.

@@ -17,12 +17,12 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
+use crate::append::{Appended, Stored};
 use crate::clock::Clock;
 use crate::error::{AppendError, Error, ErrorKind};
-use crate::event::Appended;
 
 /// The answer to an append.
-pub(crate) type Outcome = Result<Appended, AppendError>;
+pub(crate) type Outcome = Result<Stored, AppendError>;
 
 /// An append under way. Wait for it with [`Ack::wait`], or `.await` it; dropping it does not take
 /// the append back.
@@ -44,6 +44,8 @@ pub(crate) type Outcome = Result<Appended, AppendError>;
 pub struct Ack {
     slot: Arc<Slot>,
     lounge: Arc<Lounge>,
+    /// Names of the streams that the append writes.
+    streams: Vec<String>,
 }
 
 /// The duty to answer one append. Dropped without an answer, it answers that the log has a bug.
@@ -76,10 +78,10 @@ impl Lounge {
     }
 }
 
-/// A promise and the ack that it will answer.
-pub(crate) fn promise(lounge: &Arc<Lounge>) -> (Promise, Ack) {
+/// A promise and the ack that it will answer, of an append that writes these streams.
+pub(crate) fn promise(lounge: &Arc<Lounge>, streams: Vec<String>) -> (Promise, Ack) {
     let slot = Arc::new(Slot::default());
-    (Promise(Some(Arc::clone(&slot))), Ack { slot, lounge: Arc::clone(lounge) })
+    (Promise(Some(Arc::clone(&slot))), Ack { slot, lounge: Arc::clone(lounge), streams })
 }
 
 impl Promise {
@@ -148,8 +150,8 @@ impl Ack {
     /// What kept the append from being stored: [`AppendError`] names each case.
     pub fn wait(mut self) -> Result<Appended, AppendError> {
         loop {
-            if let Some(outcome) = self.wait_timeout(Duration::MAX) {
-                return outcome;
+            if let Some(outcome) = self.outcome_within(Duration::MAX) {
+                return outcome.map(|stored| stored.named(self.streams));
             }
         }
     }
@@ -159,6 +161,11 @@ impl Ack {
     ///
     /// When this returns `Some(Ok)` or `Some(Err)`, the same holds as for [`Ack::wait`].
     pub fn wait_timeout(&mut self, timeout: Duration) -> Option<Result<Appended, AppendError>> {
+        let outcome = self.outcome_within(timeout)?;
+        Some(outcome.map(|stored| stored.named(self.streams.clone())))
+    }
+
+    fn outcome_within(&mut self, timeout: Duration) -> Option<Outcome> {
         if let Some(outcome) = self.slot.outcome.get() {
             return Some(outcome.clone());
         }
@@ -224,7 +231,10 @@ impl Future for Ack {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.slot.poll(context.waker()) {
-            Some(outcome) => Poll::Ready(outcome.clone()),
+            Some(outcome) => {
+                let named = |stored: Stored| stored.named(self.streams.clone());
+                Poll::Ready(outcome.clone().map(named))
+            }
             None => Poll::Pending,
         }
     }
@@ -262,6 +272,7 @@ thread_local! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::append::Versions;
     use crate::clock::{SystemClock, Timestamp};
     use crate::position::{Position, StreamVersion};
 
@@ -269,10 +280,16 @@ mod tests {
         Arc::new(Lounge::new(spin, Arc::new(SystemClock::default())))
     }
 
-    fn appended(position: u64) -> Appended {
-        let position = Position::new(position);
+    fn stored(position: u64) -> Stored {
         let (version, time) = (StreamVersion::FIRST, Timestamp::default());
-        Appended { first_position: position, last_position: position, version, time }
+        let versions = Versions::One(version, version);
+        let (first_position, events) = (Position::new(position), 1);
+        let last_position = first_position;
+        Stored { first_position, last_position, events, version, time, repeated: false, versions }
+    }
+
+    fn promise(lounge: &Arc<Lounge>) -> (Promise, Ack) {
+        super::promise(lounge, vec!["cart-7".to_owned()])
     }
 
     #[test]
@@ -284,10 +301,12 @@ mod tests {
                 let waiters: Vec<_> =
                     acks.into_iter().map(|ack| scope.spawn(move || ack.wait().unwrap())).collect();
                 for (number, promise) in promises.into_iter().enumerate() {
-                    promise.answer(Ok(appended(number as u64)));
+                    promise.answer(Ok(stored(number as u64)));
                 }
                 for (number, waiter) in waiters.into_iter().enumerate() {
-                    assert_eq!(waiter.join().unwrap(), appended(number as u64));
+                    let appended = waiter.join().unwrap();
+                    assert_eq!(appended.first_position.get(), number as u64);
+                    assert_eq!(appended.streams()[0].stream, "cart-7");
                 }
             });
             assert_eq!(lounge.waiting.load(Ordering::Relaxed), 0);
@@ -325,7 +344,7 @@ mod tests {
         let (promise, mut ack) = promise(&lounge(Duration::ZERO));
         assert!(Pin::new(&mut ack).poll(&mut context).is_pending());
         assert!(Pin::new(&mut ack).poll(&mut context).is_pending());
-        promise.answer(Ok(appended(3)));
+        promise.answer(Ok(stored(3)));
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
         assert!(matches!(Pin::new(&mut ack).poll(&mut context), Poll::Ready(Ok(_))));
     }

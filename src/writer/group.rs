@@ -49,24 +49,23 @@ impl Group {
         self.buffer.len() - self.lead
     }
 
-    /// Adds an encoded append and stamps its events. Returns how many they are.
+    /// Stamps the events of an encoded append and adds them. `version` gives the version of the
+    /// event of each number. Returns how many they are.
     pub(crate) fn add(
         &mut self,
-        encoded: &[u8],
+        encoded: &mut [u8],
         salt: ChunkSalt,
-        mut position: Position,
-        mut version: StreamVersion,
+        first: Position,
+        mut version: impl FnMut(u32) -> StreamVersion,
     ) -> u32 {
-        let mut start = self.buffer.len();
-        self.buffer.extend_from_slice(encoded);
-        let mut events = 0;
-        while let Some(layout) = Layout::of(&self.buffer[start..]) {
-            let end = start + layout.padded_length();
-            event::stamp(&mut self.buffer[start..end], salt, position, version, self.time);
-            (position, version, events) = (position.plus(1), version.next(), events + 1);
-            start = end;
+        let (mut start, mut events) = (0, 0);
+        while let Some(layout) = Layout::of(&encoded[start..]) {
+            let bytes = &mut encoded[start..start + layout.padded_length()];
+            event::stamp(bytes, salt, first.plus(events.into()), version(events), self.time);
+            (start, events) = (start + bytes.len(), events + 1);
         }
-        assert_eq!(start, self.buffer.len(), "an encoded append is whole");
+        assert_eq!(start, encoded.len(), "an encoded append is whole");
+        self.buffer.extend_from_slice(encoded);
         self.events += events;
         self.appends += 1;
         events

@@ -216,6 +216,9 @@ mod tests {
             last_position: Position::new(last),
             version: StreamVersion::new(version),
             time: Timestamp::default(),
+            repeated: false,
+            events: 1,
+            streams: Vec::new(),
         }
     }
 

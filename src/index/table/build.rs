@@ -7,12 +7,13 @@
 
 use uuid::Uuid;
 
-use super::{OFFSET_SIZE, ROW_SIZE, Row};
+use super::{OFFSET_SIZE, OPERATIONS_SIZE, ROW_SIZE, Row};
 use crate::clock::Timestamp;
 use crate::format::ALIGNMENT;
 use crate::format::checksum::ChunkSalt;
 use crate::format::footer::{FOOTER_SIZE, Footer, SECTIONS_ALIGNMENT, Section, section};
 use crate::format::header::ChainEnd;
+use crate::index::key::{KeyKind, made_at};
 use crate::index::memory::{KeyPostings, MemoryIndex};
 use crate::index::{ORDINAL_SIZE, filter};
 use crate::position::{ChunkNumber, Position};
@@ -66,6 +67,7 @@ pub(crate) fn build(index: &MemoryIndex, chunk: &SealedPlace) -> Sealed {
         out.resize(start + filter::size(keys.len()), 0);
         filter::build(&mut out[start..], keys.iter().map(|key| key.hash));
     });
+    sections.add(section::OPERATIONS, |out| put_operation_times(out, &keys));
     let end = (sections.start + sections.bytes.len() as u64).next_multiple_of(SECTIONS_ALIGNMENT);
     let footer = Footer {
         log: chunk.log,
@@ -112,7 +114,7 @@ impl Sections {
 fn size(index: &MemoryIndex, keys: &[KeyPostings<'_>]) -> usize {
     let key_size =
         |key: &KeyPostings<'_>| ROW_SIZE + key.key.name.len() + key.postings.len() * ORDINAL_SIZE;
-    let padding = 5 * SECTION_ALIGNMENT;
+    let padding = 6 * SECTION_ALIGNMENT + OPERATIONS_SIZE;
     index.offsets().len() * OFFSET_SIZE
         + keys.iter().map(key_size).sum::<usize>()
         + filter::size(keys.len())
@@ -140,6 +142,16 @@ fn put_rows(out: &mut Vec<u8>, keys: &[KeyPostings<'_>]) {
         name += key.key.name.len();
         posting += key.postings.len();
     }
+}
+
+/// The range of the moments at which the chunk's time-ordered operation ids were made.
+fn put_operation_times(out: &mut Vec<u8>, keys: &[KeyPostings<'_>]) {
+    let operations = keys.iter().filter(|key| key.key.kind == KeyKind::Operation);
+    let (earliest, latest) = operations
+        .filter_map(|key| made_at(key.key.name))
+        .fold((u64::MAX, 0), |(earliest, latest), made| (made.min(earliest), made.max(latest)));
+    out.extend_from_slice(&earliest.to_le_bytes());
+    out.extend_from_slice(&latest.to_le_bytes());
 }
 
 /// A number that a chunk of at most 2 GiB keeps within its field.

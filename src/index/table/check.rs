@@ -13,7 +13,7 @@ impl Table {
     /// found.
     pub(crate) fn check(&self) -> Result<(), TableFlaw> {
         let known = [&self.offsets, &self.keys, &self.names, &self.postings, &self.filter];
-        for part in known.into_iter().chain(&self.others) {
+        for part in known.into_iter().chain(&self.operations).chain(&self.others) {
             part.sound()?;
         }
         self.check_offsets()?;

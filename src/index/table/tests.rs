@@ -216,6 +216,44 @@ fn each_rule_of_the_sections_is_checked() {
     assert_eq!(found(filter, &[0; 32]), ("filter", filter));
 }
 
+/// An operation id that was made at this moment.
+fn made(milliseconds: u64) -> Uuid {
+    uuid::Builder::from_unix_timestamp_millis(milliseconds, &[7; 10]).into_uuid()
+}
+
+#[test]
+fn operations_of_another_time_cost_no_look_at_keys() {
+    let mut index = MemoryIndex::default();
+    for (number, id) in [made(1000), Uuid::from_u128(9), made(5000)].into_iter().enumerate() {
+        index.insert(&Entry {
+            offset: 4160 + number as u32 * 64,
+            stream: "cart-7",
+            version: StreamVersion::new(number as u64),
+            event_type: "Added",
+            tags: &[],
+            operation: Some(id),
+        });
+    }
+    let sealed = build(&index, &place());
+    let (mut bytes, mut footer) = (file(&sealed), sealed.footer);
+    let find = |table: &Table, id| table.find(&Key::operation(&id)).map(|found| found.is_some());
+    let sound = table(&bytes, &footer);
+    assert_eq!(sound.check(), Ok(()));
+    for id in [made(1000), Uuid::from_u128(9), made(5000)] {
+        assert_eq!(find(&sound, id), Ok(true));
+    }
+    // With damaged keys and a damaged filter only ids of the range are flaws.
+    bytes[range(footer.section(section::FILTER).unwrap()).start] ^= 1;
+    let damaged = table(&bytes, &footer);
+    assert_eq!([find(&damaged, made(999)), find(&damaged, made(5001))], [Ok(false), Ok(false)]);
+    for id in [made(1000), made(3000), made(5000), Uuid::from_u128(8)] {
+        assert!(find(&damaged, id).is_err());
+    }
+    // Chunks of before have no such section.
+    footer.sections.pop();
+    assert!(find(&table(&bytes, &footer), made(999)).is_err());
+}
+
 #[test]
 fn keys_of_one_hash_stay_apart() {
     let (mut file, footer) = sealed();

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use super::failing::failing;
 use super::{MIB, count, event, small};
+use crate::append::Appended;
 use crate::clock::{Clock, SimClock, SystemClock};
 use crate::disk::Disk;
 use crate::disk::sim::SimDisk;
 use crate::error::{AppendError, Error, ErrorKind, OpenError, Result};
-use crate::event::{Appended, Expected, NewEvent};
+use crate::event::{Expected, NewEvent};
 use crate::format::footer::Footer;
 use crate::log::Log;
 use crate::log::engine::Engine;

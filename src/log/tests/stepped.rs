@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::append::Appended;
 use crate::clock::SimClock;
 use crate::disk::Disk;
 use crate::disk::sim::SimDisk;
-use crate::event::{Appended, Expected, NewEvent};
+use crate::event::{Expected, NewEvent};
 use crate::log::engine::Engine;
 use crate::options::Options;
 use crate::position::{Position, StreamVersion};

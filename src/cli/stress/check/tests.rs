@@ -74,6 +74,9 @@ impl Run {
             last_position: Position::new(first + count - 1),
             version: StreamVersion::new(version + count - 1),
             time: Timestamp::default(),
+            repeated: false,
+            events: 1,
+            streams: Vec::new(),
         };
         (sequence, appended)
     }

@@ -1,0 +1,41 @@
+//! Owns drafts: appends as a client hands them to the writer, encoded and within their limits.
+//!
+//! Promises: what the writer decides on lies ready here, so that it parses and allocates nothing
+//! for an append to one stream. Decides nothing.
+
+use uuid::Uuid;
+
+use crate::append::NoEvents;
+use crate::event::Expected;
+
+/// An append as a client hands it over.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    /// Its events as they will be stored, all but what the writer stamps.
+    pub(crate) encoded: Vec<u8>,
+    pub(crate) terms: Terms,
+}
+
+/// Under which terms an append is stored.
+#[derive(Debug)]
+pub(crate) enum Terms {
+    /// Events of one stream, of which something is expected, and no more.
+    OneStream(Expected),
+    /// Whatever else there can be.
+    Full(Box<FullTerms>),
+}
+
+/// All that an append can ask for.
+#[derive(Debug, Default)]
+pub(crate) struct FullTerms {
+    pub(crate) operation: Option<Uuid>,
+    /// The streams that it names: first those it writes, in the order of their first events.
+    pub(crate) streams: Vec<String>,
+    /// How many of the streams it writes.
+    pub(crate) written: usize,
+    /// Per event, its stream.
+    pub(crate) stream_of: Vec<u32>,
+    /// Of which streams what is expected.
+    pub(crate) expectations: Vec<(u32, Expected)>,
+    pub(crate) conditions: Vec<NoEvents>,
+}

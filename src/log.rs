@@ -72,8 +72,8 @@ impl Log {
     }
 
     /// Appends events to a stream, all or none, if the stream is as expected. Waits for room in the
-    /// queue, at most as long as [`Options::admission_wait`] says. For several streams, and for more
-    /// conditions, there is [`Append`](crate::Append).
+    /// queue, at most as long as [`Options::admission_wait`] says. For several streams, and for
+    /// other conditions, there is [`Append`](crate::Append).
     ///
     /// Without events it checks the stream and stores nothing. If the expected version is an exact
     /// one, and these very events (by id and content) stand behind it already, the append is

@@ -4,6 +4,7 @@
 mod closing;
 mod failing;
 mod found;
+mod queries;
 mod stepped;
 
 use std::sync::Arc;

@@ -19,7 +19,7 @@ use crate::log::engine::Engine;
 use crate::options::{Durability, Options};
 use crate::position::Position;
 
-fn open(disk: &SimDisk, options: Options) -> Result<Log, OpenError> {
+pub(super) fn open(disk: &SimDisk, options: Options) -> Result<Log, OpenError> {
     options.open_on(Arc::new(disk.clone()), Arc::new(SystemClock::default()))
 }
 

@@ -5,26 +5,24 @@
 //! a view holds up nobody.
 
 mod all;
+mod names;
 mod query;
 mod stream;
 
-use std::collections::BTreeMap;
 use std::ops::{Bound, Range, RangeBounds};
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 pub use all::ReadAll;
+pub use names::{NameInfo, StreamInfo};
 pub use query::ReadQuery;
 pub use stream::ReadStream;
 
 use crate::chunk::Body;
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::index::ChunkIndex;
-use crate::index::key::KeyKind;
 use crate::index::segments::{Segment, Snapshot, head};
-use crate::index::table::TableFlaw;
 use crate::position::{ChunkNumber, Position, StreamVersion};
 use crate::query::Query;
 
@@ -46,20 +44,6 @@ use crate::query::Query;
 pub struct View {
     segments: Snapshot,
     end: Position,
-}
-
-/// A stream in a view.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StreamInfo {
-    /// Its name.
-    pub name: String,
-    /// Number of its events.
-    pub events: u64,
-    /// Version of its last event.
-    pub version: StreamVersion,
-    /// Position of its last event.
-    pub last_position: Position,
 }
 
 /// What a chunk is.
@@ -101,6 +85,13 @@ pub struct ChunkInfo {
 impl View {
     pub(crate) fn new(segments: Snapshot, end: Position) -> Self {
         Self { segments, end }
+    }
+
+    /// The same view, ended before a position.
+    #[cfg(test)]
+    pub(crate) fn until(mut self, end: Position) -> Self {
+        self.end = self.end.min(end);
+        self
     }
 
     /// The id of the log.
@@ -221,46 +212,6 @@ impl View {
     /// Damage in the index of a chunk and in its events, of which it would be made again.
     pub fn stream_version(&self, stream: &str) -> Result<Option<StreamVersion>> {
         head(&self.segments, stream, self.end)
-    }
-
-    /// All streams, sorted by name.
-    ///
-    /// # Errors
-    /// Damage in the index of a chunk and in its events, of which it would be made again.
-    pub fn streams(&self) -> Result<Vec<StreamInfo>> {
-        let mut streams: BTreeMap<String, StreamInfo> = BTreeMap::new();
-        for segment in self.segments.iter() {
-            for part in segment.ask(|index| self.streams_of(segment, index))? {
-                match streams.get_mut(&part.name) {
-                    Some(known) => {
-                        known.events += part.events;
-                        known.version = part.version;
-                        known.last_position = part.last_position;
-                    }
-                    None => _ = streams.insert(part.name.clone(), part),
-                }
-            }
-        }
-        Ok(streams.into_values().collect())
-    }
-
-    /// The part of each stream that lies in one chunk.
-    fn streams_of(
-        &self,
-        segment: &Segment,
-        index: &ChunkIndex,
-    ) -> Result<Vec<StreamInfo>, TableFlaw> {
-        let mut parts = Vec::new();
-        index.list(KeyKind::Stream, segment.ordinal_of(self.end), |key| {
-            let behind = key.first_version.get().saturating_add(u64::from(key.count));
-            parts.push(StreamInfo {
-                name: String::from_utf8_lossy(key.name).into_owned(),
-                events: u64::from(key.count),
-                version: StreamVersion::new(behind.saturating_sub(1)),
-                last_position: segment.first_position().plus(key.last_ordinal.into()),
-            });
-        })?;
-        Ok(parts)
     }
 
     /// All chunks, in order.

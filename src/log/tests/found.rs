@@ -281,7 +281,7 @@ fn f54_a_damaged_index_is_made_again_from_the_events() {
         disk.write_file("chunk-0000000000", bytes.clone());
         let log = open(&disk, small()).unwrap();
         super::check(&log.view(), 20_000);
-        assert_eq!(log.view().streams().unwrap().len(), 7);
+        assert_eq!(log.view().streams("").unwrap().len(), 7);
         let known = log.append("counter-1", Expected::NoStream, [event(1)]).unwrap().wait();
         assert!(matches!(known, Err(AppendError::WrongVersion { .. })), "{known:?}");
         drop(log);

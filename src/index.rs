@@ -16,7 +16,6 @@ pub(crate) mod filter;
 pub(crate) mod key;
 pub(crate) mod lookup;
 pub(crate) mod memory;
-#[allow(dead_code, reason = "reads go both ways")]
 pub(crate) mod plan;
 pub(crate) mod segments;
 pub(crate) mod table;

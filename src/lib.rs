@@ -89,7 +89,7 @@ pub use options::{
 };
 pub use position::{ChunkNumber, Position, StreamVersion};
 pub use query::{QUERY_ITEMS_MAX, QUERY_NAMES_MAX, Query};
-pub use read::{ChunkInfo, ChunkState, ReadAll, ReadKey, StreamInfo, View};
+pub use read::{ChunkInfo, ChunkState, NameInfo, ReadAll, ReadQuery, ReadStream, StreamInfo, View};
 pub use stage::ack::Ack;
 pub use stage::stats::{DiskStats, QueueStats, StageStats, Stats};
 

@@ -121,7 +121,6 @@ impl Query {
     }
 
     /// What is wrong with it, if it is larger than its limits.
-    #[allow(dead_code, reason = "for the conditions of appends")]
     pub(crate) fn problem(&self) -> Option<&'static str> {
         if self.items.len() > QUERY_ITEMS_MAX {
             return Some("has more than 64 alternatives");
@@ -132,7 +131,6 @@ impl Query {
 }
 
 impl QueryItem {
-    #[allow(dead_code, reason = "for the conditions of appends")]
     fn names(&self) -> usize {
         self.types.len() + self.tags.len() + self.streams.len() + self.categories.len()
     }

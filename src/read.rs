@@ -5,25 +5,26 @@
 //! a view holds up nobody.
 
 mod all;
-mod key;
+mod names;
+mod query;
+mod stream;
 
-use std::collections::BTreeMap;
 use std::ops::{Bound, Range, RangeBounds};
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 pub use all::ReadAll;
-pub use key::ReadKey;
+pub use names::{NameInfo, StreamInfo};
+pub use query::ReadQuery;
+pub use stream::ReadStream;
 
 use crate::chunk::Body;
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::index::ChunkIndex;
-use crate::index::key::KeyKind;
 use crate::index::segments::{Segment, Snapshot, head};
-use crate::index::table::TableFlaw;
 use crate::position::{ChunkNumber, Position, StreamVersion};
+use crate::query::Query;
 
 /// The log as it was at one moment, from [`Log::view`](crate::Log::view) or, beside a writing
 /// process, from [`View::open`]. Cheap to clone.
@@ -43,20 +44,6 @@ use crate::position::{ChunkNumber, Position, StreamVersion};
 pub struct View {
     segments: Snapshot,
     end: Position,
-}
-
-/// A stream in a view.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StreamInfo {
-    /// Its name.
-    pub name: String,
-    /// Number of its events.
-    pub events: u64,
-    /// Version of its last event.
-    pub version: StreamVersion,
-    /// Position of its last event.
-    pub last_position: Position,
 }
 
 /// What a chunk is.
@@ -100,6 +87,13 @@ impl View {
         Self { segments, end }
     }
 
+    /// The same view, ended before a position.
+    #[cfg(test)]
+    pub(crate) fn until(mut self, end: Position) -> Self {
+        self.end = self.end.min(end);
+        self
+    }
+
     /// The id of the log.
     #[must_use]
     pub fn log_id(&self) -> Uuid {
@@ -118,6 +112,31 @@ impl View {
         ReadAll::new(Arc::clone(&self.segments), range.start, range.end)
     }
 
+    /// The events that a query means in a range of positions, in order; `.rev()` reads backwards.
+    /// Chunks are looked into as the read comes to them.
+    ///
+    /// ```
+    /// # use paperchase::{Expected, Log, NewEvent, Position, Query};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = Log::open(dir.path())?;
+    /// let added = |sku: u8| NewEvent::new("ItemAdded", [sku]).tag(format!("sku:{sku}"));
+    /// log.append("cart-7", Expected::Any, [added(1), added(2)])?.wait()?;
+    /// log.append("cart-8", Expected::Any, [added(2)])?.wait()?;
+    /// let query = Query::category("cart").types(["ItemAdded"]).tags(["sku:2"]);
+    /// let carts = log.view().read(&query, ..)?.rev().map(|event| Ok(event?.stream().to_owned()));
+    /// assert_eq!(carts.collect::<paperchase::Result<Vec<_>>>()?, ["cart-8", "cart-7"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) when the query is larger than its limits.
+    /// While reading, damage: of an event, and reading goes on behind it; or in the index of a
+    /// chunk and in its events, of which it would be made again, and reading goes on behind the
+    /// chunk.
+    pub fn read(&self, query: &Query, range: impl RangeBounds<Position>) -> Result<ReadQuery> {
+        ReadQuery::new(Arc::clone(&self.segments), query, self.positions(&range))
+    }
+
     fn positions(&self, range: &impl RangeBounds<Position>) -> Range<Position> {
         let start = match range.start_bound() {
             Bound::Included(position) => *position,
@@ -132,40 +151,36 @@ impl View {
         start..end.min(self.end)
     }
 
-    /// The events of all streams of a category in a range of positions, in order; `.rev()` reads
-    /// backwards.
+    /// The events of all streams of a category, as [`View::read`] gives them.
     ///
     /// # Errors
-    /// Damage in the index of a chunk and in its events, of which it would be made again.
+    /// As [`View::read`].
     pub fn read_category(
         &self,
         category: &str,
         range: impl RangeBounds<Position>,
-    ) -> Result<ReadKey> {
-        let range = self.positions(&range);
-        ReadKey::of_key(&self.segments, (KeyKind::Category, category), range)
+    ) -> Result<ReadQuery> {
+        self.read(&Query::category(category), range)
     }
 
-    /// The events of a type in a range of positions, in order; `.rev()` reads backwards.
+    /// The events of a type, as [`View::read`] gives them.
     ///
     /// # Errors
-    /// Damage in the index of a chunk and in its events, of which it would be made again.
+    /// As [`View::read`].
     pub fn read_type(
         &self,
         event_type: &str,
         range: impl RangeBounds<Position>,
-    ) -> Result<ReadKey> {
-        let range = self.positions(&range);
-        ReadKey::of_key(&self.segments, (KeyKind::Type, event_type), range)
+    ) -> Result<ReadQuery> {
+        self.read(&Query::event_type(event_type), range)
     }
 
-    /// The events with a tag in a range of positions, in order; `.rev()` reads backwards.
+    /// The events with a tag, as [`View::read`] gives them.
     ///
     /// # Errors
-    /// Damage in the index of a chunk and in its events, of which it would be made again.
-    pub fn read_tag(&self, tag: &str, range: impl RangeBounds<Position>) -> Result<ReadKey> {
-        let range = self.positions(&range);
-        ReadKey::of_key(&self.segments, (KeyKind::Tag, tag), range)
+    /// As [`View::read`].
+    pub fn read_tag(&self, tag: &str, range: impl RangeBounds<Position>) -> Result<ReadQuery> {
+        self.read(&Query::tag(tag), range)
     }
 
     /// The events of a stream in a range of versions, in order; `.rev()` reads backwards. A stream
@@ -177,7 +192,7 @@ impl View {
         &self,
         stream: &str,
         range: impl RangeBounds<StreamVersion>,
-    ) -> Result<ReadKey> {
+    ) -> Result<ReadStream> {
         let start = match range.start_bound() {
             Bound::Included(version) => *version,
             Bound::Excluded(version) => version.next(),
@@ -188,7 +203,7 @@ impl View {
             Bound::Excluded(version) => *version,
             Bound::Unbounded => StreamVersion::new(u64::MAX),
         };
-        ReadKey::of_stream(&self.segments, stream, start..end, self.end)
+        ReadStream::new(&self.segments, stream, start..end, self.end)
     }
 
     /// The version of a stream's last event; `None` when it has no event.
@@ -197,46 +212,6 @@ impl View {
     /// Damage in the index of a chunk and in its events, of which it would be made again.
     pub fn stream_version(&self, stream: &str) -> Result<Option<StreamVersion>> {
         head(&self.segments, stream, self.end)
-    }
-
-    /// All streams, sorted by name.
-    ///
-    /// # Errors
-    /// Damage in the index of a chunk and in its events, of which it would be made again.
-    pub fn streams(&self) -> Result<Vec<StreamInfo>> {
-        let mut streams: BTreeMap<String, StreamInfo> = BTreeMap::new();
-        for segment in self.segments.iter() {
-            for part in segment.ask(|index| self.streams_of(segment, index))? {
-                match streams.get_mut(&part.name) {
-                    Some(known) => {
-                        known.events += part.events;
-                        known.version = part.version;
-                        known.last_position = part.last_position;
-                    }
-                    None => _ = streams.insert(part.name.clone(), part),
-                }
-            }
-        }
-        Ok(streams.into_values().collect())
-    }
-
-    /// The part of each stream that lies in one chunk.
-    fn streams_of(
-        &self,
-        segment: &Segment,
-        index: &ChunkIndex,
-    ) -> Result<Vec<StreamInfo>, TableFlaw> {
-        let mut parts = Vec::new();
-        index.list(KeyKind::Stream, segment.ordinal_of(self.end), |key| {
-            let behind = key.first_version.get().saturating_add(u64::from(key.count));
-            parts.push(StreamInfo {
-                name: String::from_utf8_lossy(key.name).into_owned(),
-                events: u64::from(key.count),
-                version: StreamVersion::new(behind.saturating_sub(1)),
-                last_position: segment.first_position().plus(key.last_ordinal.into()),
-            });
-        })?;
-        Ok(parts)
     }
 
     /// All chunks, in order.

@@ -151,7 +151,7 @@ fn check_events(view: &View) {
         assert_eq!((event.time(), event.operation()), (time(row.0), None));
     }
     assert!(read.next().is_none());
-    let streams = view.streams().unwrap();
+    let streams = view.streams("").unwrap();
     let streams: Vec<_> = streams.iter().map(|it| (&it.name[..], it.events)).collect();
     assert_eq!(streams, [("blank-1", 2), ("order-1", 3), ("order-2", 1)]);
     // Every other way of reading agrees with the first.

@@ -70,7 +70,7 @@ fn gather(reading: &Reading) -> Result<(Info, Times), CliError> {
         format_version: VERSION,
         events: view.end().since(Position::START),
         end_position: view.end().get(),
-        streams: view.streams()?.len() as u64,
+        streams: view.streams("")?.len() as u64,
         chunks: chunks.len() as u64,
         data_bytes: chunks.iter().map(|chunk| chunk.data_bytes).sum(),
         file_bytes,

@@ -34,8 +34,7 @@ struct Line<'a> {
 
 pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     let reading = open::for_reading(&args.dir)?;
-    let mut streams = reading.view.streams()?;
-    streams.retain(|stream| stream.name.starts_with(&args.prefix));
+    let streams = reading.view.streams(&args.prefix)?;
     let mut output = Output::new();
     if args.json {
         for stream in &streams {

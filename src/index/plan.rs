@@ -87,7 +87,10 @@ pub(crate) fn first_match(
     let start = ordinals.start;
     match index {
         ChunkIndex::Memory(index) => Ok(first_match_in(&read(index), query, ordinals)),
-        ChunkIndex::Table(_) => Ok(Plan::of(index, query, ordinals)?.ceil(start)),
+        ChunkIndex::Table(table) => {
+            let ordinals = start..ordinals.end.min(table.ordinals());
+            Ok(Plan::of(index, query, ordinals)?.ceil(start))
+        }
     }
 }
 
@@ -108,13 +111,12 @@ pub(crate) fn first_match_in(
 }
 
 impl Plan {
-    /// The plan of a query for some ordinals of a chunk.
+    /// The plan of a query for some ordinals that a chunk has.
     pub(crate) fn of(
         index: &ChunkIndex,
         query: &Query,
         ordinals: Range<u32>,
     ) -> Result<Self, TableFlaw> {
-        let ordinals = ordinals.start..ordinals.end.min(index.event_count());
         Self::new(query, ordinals.clone(), |key| index.postings(key, ordinals.clone()))
     }
 }
@@ -204,7 +206,7 @@ fn meet<L: List>(unions: &mut [Union<L>], from: u32, way: Way) -> Option<u32> {
         let found = unions[next].seek(at, way)?;
         agreed = if found == at { agreed + 1 } else { 1 };
         at = found;
-        next = (next + 1) % unions.len();
+        next = if next + 1 < unions.len() { next + 1 } else { 0 };
     }
     Some(at)
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::index::segments::Segments;
 use crate::position::{Position, StreamVersion};
-use crate::read::{ReadAll, ReadKey, View};
+use crate::query::Query;
+use crate::read::{ReadAll, ReadQuery, ReadStream, View};
 use crate::watermark::Watermarks;
 
 /// The reading side of a log: views, reads, subscriptions. [`Log`](crate::Log) derefs to it. Cheap
@@ -37,6 +38,14 @@ impl Reader {
         Ok(self.view().read_all(range))
     }
 
+    /// Events that a query means, as [`View::read`] of the log as it is now.
+    ///
+    /// # Errors
+    /// As [`View::read`].
+    pub fn read(&self, query: &Query, range: impl RangeBounds<Position>) -> Result<ReadQuery> {
+        self.view().read(query, range)
+    }
+
     /// Events of one stream, as [`View::read_stream`] of the log as it is now.
     ///
     /// # Errors
@@ -45,7 +54,7 @@ impl Reader {
         &self,
         stream: &str,
         range: impl RangeBounds<StreamVersion>,
-    ) -> Result<ReadKey> {
+    ) -> Result<ReadStream> {
         self.view().read_stream(stream, range)
     }
 }

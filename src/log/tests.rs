@@ -4,6 +4,7 @@
 mod closing;
 mod failing;
 mod found;
+mod queries;
 mod stepped;
 
 use std::sync::Arc;
@@ -140,7 +141,7 @@ fn chunks_roll_and_are_sealed_and_read_the_same() {
         assert_eq!(active.state, ChunkState::Active);
         assert!(sealed.iter().all(|chunk| chunk.state == ChunkState::Sealed), "{sealed:?}");
         check(&log.view(), total);
-        let streams = log.view().streams().unwrap();
+        let streams = log.view().streams("").unwrap();
         assert_eq!(streams.len(), 7);
         assert_eq!(streams.iter().map(|stream| stream.events).sum::<u64>(), total);
         count(&log, total..total + 100);

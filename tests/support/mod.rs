@@ -117,7 +117,7 @@ impl Content {
     }
 
     fn compare_streams(&self, view: &View) -> Result<usize, String> {
-        let listed = match view.streams() {
+        let listed = match view.streams("") {
             Ok(listed) => listed,
             Err(error) => return named(&error),
         };

@@ -69,7 +69,8 @@ proptest! {
             all.iter().copied().filter(|ordinal| (start..end).contains(ordinal)).collect();
         let memory = in_memory(&events);
         for index in [in_file(&memory), memory] {
-            let plan = || Plan::of(&index, &query, start..end).unwrap();
+            let known = start..end.min(index.event_count());
+            let plan = || Plan::of(&index, &query, known.clone()).unwrap();
             let mut walk = plan();
             let upwards = std::iter::successors(walk.ceil(0), |last| walk.ceil(last + 1));
             prop_assert_eq!(&upwards.collect::<Vec<_>>(), &meant);

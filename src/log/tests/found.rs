@@ -20,7 +20,7 @@ use crate::log::engine::Engine;
 use crate::options::{Durability, Options};
 use crate::position::Position;
 
-fn open(disk: &SimDisk, options: Options) -> Result<Log, OpenError> {
+pub(super) fn open(disk: &SimDisk, options: Options) -> Result<Log, OpenError> {
     options.open_on(Arc::new(disk.clone()), Arc::new(SystemClock::default()))
 }
 
@@ -282,7 +282,7 @@ fn f54_a_damaged_index_is_made_again_from_the_events() {
         disk.write_file("chunk-0000000000", bytes.clone());
         let log = open(&disk, small()).unwrap();
         super::check(&log.view(), 20_000);
-        assert_eq!(log.view().streams().unwrap().len(), 7);
+        assert_eq!(log.view().streams("").unwrap().len(), 7);
         let known = log.append("counter-1", Expected::NoStream, [event(1)]).unwrap().wait();
         assert!(matches!(known, Err(AppendError::WrongVersion { .. })), "{known:?}");
         drop(log);

@@ -6,6 +6,7 @@
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
+use crate::error::AppendError;
 use crate::event::{Expected, NewEvent};
 use crate::position::{Position, StreamVersion};
 use crate::query::Query;
@@ -39,6 +40,20 @@ pub struct Append {
     pub(crate) events: Vec<(String, NewEvent)>,
     pub(crate) conditions: Vec<NoEvents>,
     pub(crate) operation: Option<Uuid>,
+    pub(crate) fences: Vec<Fence>,
+    /// Why it will be refused when it is submitted.
+    pub(crate) refused: Option<AppendError>,
+}
+
+/// The condition that an instance of a consumer has not been taken over by another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fence {
+    pub(crate) consumer: String,
+    /// The log that keeps the consumer.
+    pub(crate) log: Uuid,
+    /// The stream of the consumer's claims, and the version of the instance's own.
+    pub(crate) claims: String,
+    pub(crate) claim: StreamVersion,
 }
 
 /// The condition that no event of a query stands at a position or behind it.
@@ -46,8 +61,6 @@ pub struct Append {
 pub(crate) struct NoEvents {
     pub(crate) query: Query,
     pub(crate) after: Position,
-    /// The consumer that has been taken over by another instance if the condition does not hold.
-    pub(crate) consumer: Option<String>,
 }
 
 impl Append {
@@ -86,7 +99,7 @@ impl Append {
     /// # let log = Log::open(dir.path())?;
     /// let view = log.view();
     /// let taken = Query::new().types(["NameTaken"]).tags(["name:red"]);
-    /// assert_eq!(view.read_tag("name:red", ..)?.count(), 0);
+    /// assert_eq!(view.read(&taken, ..)?.count(), 0);
     /// let take = || {
     ///     Append::new()
     ///         .event("account-1", NewEvent::new("NameTaken", "").tag("name:red"))
@@ -98,7 +111,7 @@ impl Append {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn no_events(mut self, query: Query, after: Position) -> Self {
-        self.conditions.push(NoEvents { query, after, consumer: None });
+        self.conditions.push(NoEvents { query, after });
         self
     }
 

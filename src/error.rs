@@ -7,7 +7,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::position::{ChunkNumber, Position, StreamVersion};
+use crate::position::{ChunkNumber, Place, Position, StreamVersion};
 use crate::query::Query;
 
 /// A result whose error is the opaque [`Error`].
@@ -255,14 +255,34 @@ pub enum AppendError {
         position: Position,
     },
     /// Another instance has taken over the consumer since this one was opened.
-    #[error(
-        "consumer {consumer:?} was taken over at position {position}; this instance has to stop"
-    )]
+    #[error("consumer {consumer:?} was taken over by another instance; this one has to stop")]
     Fenced {
         /// The consumer.
         consumer: String,
-        /// The position of the event by which it was taken over.
-        position: Position,
+    },
+    /// A consumer's place lies ahead of the log that it is a place in: that log has lost events, or
+    /// is an older copy.
+    #[error(
+        "consumer {consumer:?}: its place is position {place}, but the log ends at {end}; is it an \
+         older copy?"
+    )]
+    PlaceAhead {
+        /// The consumer.
+        consumer: String,
+        /// The position of the place.
+        place: Position,
+        /// Where the log ends.
+        end: Position,
+    },
+    /// A consumer's place is one in another log than the one it consumes.
+    #[error("consumer {consumer:?}: its place is {place}, and it consumes log {log}")]
+    ForeignPlace {
+        /// The consumer.
+        consumer: String,
+        /// The place.
+        place: Place,
+        /// The id of the log that the consumer consumes.
+        log: uuid::Uuid,
     },
     /// Something is larger than its limit.
     #[error("{what} is {size} bytes; the limit is {max}")]

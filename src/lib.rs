@@ -71,6 +71,8 @@ mod writer;
 
 mod read;
 
+mod consumer;
+
 mod log;
 
 #[cfg(feature = "cli")]
@@ -80,14 +82,15 @@ pub mod cli;
 pub use append::{Append, Appended, StreamAppended};
 pub use chunk::recover::Cut;
 pub use clock::Timestamp;
+pub use consumer::{ConsumerInfo, Lag};
 pub use error::{AppendError, Damage, Error, ErrorKind, OpenError, Result};
 pub use event::{ContentKind, Expected, NewEvent, RecordedEvent, category};
-pub use log::{Log, OpenReport, Reader};
+pub use log::{Consumer, Log, OpenReport, Reader};
 pub use options::{
     APPEND_SIZE_MAX, APPEND_TERMS_MAX, Durability, EVENT_SIZE_MAX, Options, STREAM_NAME_MAX,
     TAG_MAX, TAGS_MAX, TYPE_MAX,
 };
-pub use position::{ChunkNumber, Position, StreamVersion};
+pub use position::{ChunkNumber, Place, Position, StreamVersion};
 pub use query::{QUERY_ITEMS_MAX, QUERY_NAMES_MAX, Query};
 pub use read::{ChunkInfo, ChunkState, NameInfo, ReadAll, ReadQuery, ReadStream, StreamInfo, View};
 pub use stage::ack::Ack;

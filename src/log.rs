@@ -5,6 +5,7 @@
 //! in a caller's call.
 
 mod beside;
+mod consume;
 mod engine;
 mod reader;
 mod recovery;
@@ -20,6 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use consume::Consumer;
 pub use reader::Reader;
 pub use recovery::OpenReport;
 

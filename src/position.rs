@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use uuid::Uuid;
+
 /// Gapless number of an event within the whole log, from 0. Not a byte offset.
 ///
 /// ```
@@ -48,6 +50,34 @@ impl Position {
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// A position together with the log that it is a position of, so that it cannot be taken for one of
+/// another log. From [`View::place`](crate::View::place) and its neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub(crate) log: Uuid,
+    pub(crate) position: Position,
+}
+
+impl Place {
+    /// The log's id.
+    #[must_use]
+    pub fn log(&self) -> Uuid {
+        self.log
+    }
+
+    /// The position in that log.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of log {}", self.position, self.log)
     }
 }
 

@@ -7,6 +7,7 @@
 mod all;
 mod names;
 mod query;
+mod size;
 mod stream;
 
 use std::ops::{Bound, Range, RangeBounds};
@@ -23,7 +24,7 @@ use crate::chunk::Body;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::index::segments::{Segment, Snapshot, head};
-use crate::position::{ChunkNumber, Position, StreamVersion};
+use crate::position::{ChunkNumber, Place, Position, StreamVersion};
 use crate::query::Query;
 
 /// The log as it was at one moment, from [`Log::view`](crate::Log::view) or, beside a writing
@@ -104,6 +105,18 @@ impl View {
     #[must_use]
     pub fn end(&self) -> Position {
         self.end
+    }
+
+    /// The end of the view, as a place in this log: behind all that it shows.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.place_at(self.end)
+    }
+
+    /// The place in this log before the event at a position, which may lie ahead of the view.
+    #[must_use]
+    pub fn place_at(&self, position: Position) -> Place {
+        Place { log: self.log_id(), position }
     }
 
     /// All events of a range of positions, in order; `.rev()` reads backwards.

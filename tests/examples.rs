@@ -2,8 +2,22 @@
 
 #[path = "../examples/audit_trail.rs"]
 mod audit_trail;
+#[path = "../examples/bank.rs"]
+mod bank;
+#[path = "../examples/courses.rs"]
+mod courses;
 
 #[test]
 fn audit_trail_runs() {
     audit_trail::main().expect("the example runs to its end");
+}
+
+#[test]
+fn bank_runs() {
+    bank::main().expect("the example runs to its end");
+}
+
+#[test]
+fn courses_runs() {
+    courses::main().expect("the example runs to its end");
 }

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use crate::chaser::{self, Chaser};
 use crate::chunk::supply::Supply;
 use crate::clock::Clock;
@@ -140,6 +142,11 @@ impl Core {
             clock: Arc::clone(&self.clock),
             meter: Arc::clone(&self.meters.keeper),
         }
+    }
+
+    /// The id of the log.
+    pub(super) fn log(&self) -> Uuid {
+        self.segments.last().chunk.header.log
     }
 
     pub(super) fn reader(&self) -> Reader {

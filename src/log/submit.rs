@@ -69,8 +69,8 @@ impl Core {
 
     pub(super) fn submit_full(&self, append: Append, wait: Duration) -> Result<Ack, AppendError> {
         self.check_running()?;
-        check_terms(&append)?;
-        let Append { expectations, events, conditions, operation } = append;
+        self.check_terms(&append)?;
+        let Append { expectations, events, conditions, operation, fences, .. } = append;
         let (mut encoded, mut names) = (Vec::new(), Names::default());
         let mut stream_of = Vec::with_capacity(events.len());
         for (stream, event) in events {
@@ -83,11 +83,21 @@ impl Core {
             event::check_stream(&stream)?;
             expected.push((names.number(stream), what));
         }
+        let fences = fences.into_iter();
+        let fences = fences.map(|it| (names.number(it.claims), it.claim, it.consumer)).collect();
         let streams = names.list;
         let acked = streams[..written].to_vec();
         let expectations = expected;
-        let terms = FullTerms { operation, streams, written, stream_of, expectations, conditions };
-        self.enqueue(Draft { encoded, terms: Terms::Full(Box::new(terms)) }, acked, wait)
+        let terms = Box::new(FullTerms {
+            operation,
+            streams,
+            written,
+            stream_of,
+            expectations,
+            conditions,
+            fences,
+        });
+        self.enqueue(Draft { encoded, terms: Terms::Full(terms) }, acked, wait)
     }
 
     fn check_running(&self) -> Result<(), AppendError> {
@@ -122,6 +132,36 @@ impl Core {
         usize::try_from(room).unwrap_or(usize::MAX).min(APPEND_SIZE_MAX)
     }
 
+    fn check_terms(&self, append: &Append) -> Result<(), AppendError> {
+        let invalid = |what, problem| Err(AppendError::Invalid { what, problem });
+        if let Some(refused) = &append.refused {
+            return Err(refused.clone());
+        }
+        let Append { expectations, events, conditions, operation, fences, .. } = append;
+        if fences.iter().any(|fence| fence.log != self.log()) {
+            return invalid("a consumer's place", "is kept in another log than this one");
+        }
+        let expects = expectations.iter().any(|(_, expected)| *expected != Expected::Any);
+        if events.is_empty() && !expects && conditions.is_empty() {
+            return invalid("an append", "has neither events nor conditions");
+        }
+        if events.is_empty() && operation.is_some() {
+            return invalid("an operation", "has no events, in which its id would be stored");
+        }
+        for (what, count) in
+            [("expectations", expectations.len()), ("conditions", conditions.len())]
+        {
+            if count > APPEND_TERMS_MAX {
+                let (size, max) = (count as u64, APPEND_TERMS_MAX as u64);
+                return Err(AppendError::TooMany { what, size, max });
+            }
+        }
+        match conditions.iter().find_map(|condition| condition.query.problem()) {
+            Some(problem) => invalid("the query of a condition", problem),
+            None => Ok(()),
+        }
+    }
+
     /// Adds an event behind the others of its append.
     fn encode(
         &self,
@@ -141,28 +181,6 @@ impl Core {
             return Err(AppendError::TooLarge { what: "the append", size, max });
         }
         Ok(())
-    }
-}
-
-fn check_terms(append: &Append) -> Result<(), AppendError> {
-    let invalid = |what, problem| Err(AppendError::Invalid { what, problem });
-    let Append { expectations, events, conditions, operation } = append;
-    let expects = expectations.iter().any(|(_, expected)| *expected != Expected::Any);
-    if events.is_empty() && !expects && conditions.is_empty() {
-        return invalid("an append", "has neither events nor conditions");
-    }
-    if events.is_empty() && operation.is_some() {
-        return invalid("an operation", "has no events, in which its id would be stored");
-    }
-    for (what, count) in [("expectations", expectations.len()), ("conditions", conditions.len())] {
-        if count > APPEND_TERMS_MAX {
-            let (size, max) = (count as u64, APPEND_TERMS_MAX as u64);
-            return Err(AppendError::TooMany { what, size, max });
-        }
-    }
-    match conditions.iter().find_map(|condition| condition.query.problem()) {
-        Some(problem) => invalid("the query of a condition", problem),
-        None => Ok(()),
     }
 }
 

@@ -80,6 +80,11 @@ impl Ground<'_> {
                 Err(AppendError::OperationConflict { operation: *id, position })
             };
         }
+        for (claims, claim, consumer) in &terms.fences {
+            if self.head(&terms.streams[*claims as usize])? != Some(*claim) {
+                return Err(AppendError::Fenced { consumer: consumer.clone() });
+            }
+        }
         for (stream, expected) in &terms.expectations {
             let stream = &terms.streams[*stream as usize];
             let head = self.head(stream)?;
@@ -126,16 +131,18 @@ impl Ground<'_> {
     }
 
     fn check(&mut self, condition: &NoEvents) -> Result<(), AppendError> {
-        let NoEvents { query, after, consumer } = condition;
+        let NoEvents { query, after } = condition;
         if *after > self.end {
             let problem = "names a place ahead of the end of the log";
             return Err(AppendError::Invalid { what: "a condition", problem });
         }
-        let Some(position) = self.first_match(query, *after)? else { return Ok(()) };
-        Err(match consumer {
-            Some(consumer) => AppendError::Fenced { consumer: consumer.clone(), position },
-            None => AppendError::ConditionFailed { query: query.clone(), after: *after, position },
-        })
+        match self.first_match(query, *after)? {
+            None => Ok(()),
+            Some(position) => {
+                let (query, after) = (query.clone(), *after);
+                Err(AppendError::ConditionFailed { query, after, position })
+            }
+        }
     }
 
     fn first_match(

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::append::NoEvents;
 use crate::event::Expected;
+use crate::position::StreamVersion;
 
 /// An append as a client hands it over.
 #[derive(Debug)]
@@ -38,4 +39,6 @@ pub(crate) struct FullTerms {
     /// Of which streams what is expected.
     pub(crate) expectations: Vec<(u32, Expected)>,
     pub(crate) conditions: Vec<NoEvents>,
+    /// Streams of claims with the version that each is to end at, and the consumers they guard.
+    pub(crate) fences: Vec<(u32, StreamVersion, String)>,
 }

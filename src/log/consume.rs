@@ -1,0 +1,178 @@
+//! Owns consumers as an application uses them: open one, read on from its place, commit how far it
+//! has come.
+//!
+//! Promises: of several instances of a consumer only the one that was opened last can commit; a
+//! commit in the append of its results is stored with them or not at all. A place that cannot be
+//! right is refused. Keeps the log neither open nor locked.
+
+use std::sync::{Arc, Weak};
+
+use uuid::Uuid;
+
+use super::engine::Core;
+use super::{Log, Reader};
+use crate::append::{Append, Fence};
+use crate::consumer::{claim, claims_of, kept, places_of};
+use crate::error::{AppendError, Result};
+use crate::event::{Expected, RecordedEvent};
+use crate::position::{Place, Position, StreamVersion};
+use crate::stage::ack::Ack;
+
+/// An instance of a named consumer, whose place in one log is kept durably in a log, the same one
+/// or another. From [`Log::consumer`] or [`Log::consumer_of`].
+///
+/// It handles events and commits the place behind them. When it commits in the very append that
+/// stores its results, each event has its results exactly once: what was committed is not handled
+/// again, and what was not committed has left no results.
+///
+/// Opening an instance takes the consumer over: commits of instances opened before are refused with
+/// [`AppendError::Fenced`], also those that are on their way.
+///
+/// ```
+/// use paperchase::{Append, Expected, Log, NewEvent, Update};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let log = Log::open(dir.path())?;
+/// log.append("cart-7", Expected::Any, [NewEvent::new("Paid", "12")])?.wait()?;
+///
+/// let consumer = log.consumer("invoices")?;
+/// for update in consumer.subscribe()? {
+///     match update? {
+///         Update::Event(event) => {
+///             let invoice = NewEvent::new("Invoiced", event.data());
+///             Append::new()
+///                 .event("invoices", invoice)
+///                 .commit(&consumer, consumer.behind(&event))
+///                 .submit(&log)?
+///                 .wait()?;
+/// #           if event.stream() == "cart-7" { break }
+///         }
+///         _ => println!("up to date"),
+///     }
+/// }
+/// # assert_eq!(log.view().place_of_consumer("invoices")?.unwrap().position().get(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Consumer {
+    name: String,
+    /// Of the log that keeps the places.
+    core: Weak<Core>,
+    keeper: Uuid,
+    claims: String,
+    claim: StreamVersion,
+    source: Reader,
+    place: Place,
+}
+
+impl Log {
+    /// Opens a consumer of this log, whose places this log keeps, and takes it over from its other
+    /// instances.
+    ///
+    /// When this returns `Ok`, no other instance can commit any more, and [`Consumer::place`] is
+    /// the last place that was committed. When this returns `Err`, the consumer may have been taken
+    /// over all the same; its place is what it was.
+    ///
+    /// # Errors
+    /// As [`Log::consumer_of`].
+    pub fn consumer(&self, name: &str) -> Result<Consumer, AppendError> {
+        self.consumer_of(name, self)
+    }
+
+    /// Opens a consumer of another log, whose places are kept here, beside its results. Otherwise
+    /// as [`Log::consumer`].
+    ///
+    /// # Errors
+    /// [`AppendError::ForeignPlace`] when its last place is one in another log than `source`,
+    /// [`AppendError::PlaceAhead`] when `source` does not reach so far, [`AppendError::Failed`]
+    /// when the place cannot be read, and those of an append.
+    pub fn consumer_of(&self, name: &str, source: &Reader) -> Result<Consumer, AppendError> {
+        if name.is_empty() {
+            let problem = "is empty";
+            return Err(AppendError::Invalid { what: "the consumer's name", problem });
+        }
+        let (claims, start) = (claims_of(name), source.view().place_at(Position::START));
+        let claimed = self.append(&claims, Expected::Any, [claim(start.log)])?.wait()?;
+        // Looked up behind the claim: no instance before can commit any more.
+        let last = self.view().place_of_consumer(name).map_err(AppendError::Failed)?;
+        let consumer = Consumer {
+            name: name.to_owned(),
+            core: Arc::downgrade(&self.core),
+            keeper: self.core.log(),
+            claims,
+            claim: claimed.version,
+            source: source.clone(),
+            place: last.unwrap_or(start),
+        };
+        consumer.check(consumer.place)?;
+        Ok(consumer)
+    }
+}
+
+impl Consumer {
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The place from which this instance goes on: the one that was committed last when it was
+    /// opened, or the start of the log.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The place behind an event of the consumed log: to be committed when the event is handled.
+    #[must_use]
+    pub fn behind(&self, event: &RecordedEvent) -> Place {
+        Place { log: self.place.log, position: event.position().plus(1) }
+    }
+
+    /// Commits a place, alone.
+    ///
+    /// When this returns `Ok`, the commit is on its way; the [`Ack`] tells whether it was stored.
+    /// When this returns `Err`, the consumer's place is what it was.
+    ///
+    /// # Errors
+    /// As [`Append::submit`], [`AppendError::PlaceAhead`] and [`AppendError::ForeignPlace`]; the
+    /// ack may be [`AppendError::Fenced`].
+    pub fn commit(&self, place: Place) -> Result<Ack, AppendError> {
+        let core = self.core.upgrade().ok_or(AppendError::Stopped)?;
+        let wait = core.options.admission_wait;
+        core.submit_full(Append::new().commit(self, place), wait)
+    }
+
+    fn check(&self, place: Place) -> Result<(), AppendError> {
+        let (consumer, log) = (self.name.clone(), self.source.view().log_id());
+        if place.log != log {
+            return Err(AppendError::ForeignPlace { consumer, place, log });
+        }
+        let end = self.source.view().end();
+        if place.position > end {
+            return Err(AppendError::PlaceAhead { consumer, place: place.position, end });
+        }
+        Ok(())
+    }
+}
+
+impl Append {
+    /// Commits a consumer's place together with the events of this append: all of it is stored, or
+    /// none, and only while no other instance has taken the consumer over. Submit the append to the
+    /// log that keeps the consumer.
+    ///
+    /// A place that is ahead of the consumed log or in another log is refused when the append is
+    /// submitted.
+    pub fn commit(mut self, consumer: &Consumer, place: Place) -> Self {
+        if let Err(error) = consumer.check(place) {
+            self.refused.get_or_insert(error);
+        }
+        self.fences.push(Fence {
+            consumer: consumer.name.clone(),
+            log: consumer.keeper,
+            claims: consumer.claims.clone(),
+            claim: consumer.claim,
+        });
+        self.event(places_of(&consumer.name), kept(place))
+    }
+}

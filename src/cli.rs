@@ -17,10 +17,10 @@ mod inspect;
 mod intake;
 mod line;
 mod lines;
+mod names;
 mod open;
 mod read;
 mod show;
-mod streams;
 mod stress;
 mod verify;
 mod walk;
@@ -54,7 +54,30 @@ enum Verb {
     Import(import::Args),
     Export(export::Args),
     Read(read::Args),
-    Streams(streams::Args),
+    /// List the streams of a log
+    #[command(after_help = "\
+Examples:
+  paperchase streams data
+  paperchase streams data --prefix cart- --json")]
+    Streams(names::Args),
+    /// List the categories of a log: what its streams are named before the first `-`
+    #[command(after_help = "\
+Examples:
+  paperchase categories data
+  paperchase categories data --prefix ca --json")]
+    Categories(names::Args),
+    /// List the types of a log's events
+    #[command(after_help = "\
+Examples:
+  paperchase types data
+  paperchase types data --prefix Order --json")]
+    Types(names::Args),
+    /// List the tags of a log's events
+    #[command(after_help = "\
+Examples:
+  paperchase tags data
+  paperchase tags data --prefix sku: --json")]
+    Tags(names::Args),
     Info(info::Args),
     Chunks(chunks::Args),
     Inspect(inspect::Args),
@@ -77,7 +100,10 @@ pub fn main() -> ExitCode {
         Verb::Import(args) => import::run(args),
         Verb::Export(args) => export::run(args),
         Verb::Read(args) => read::run(args),
-        Verb::Streams(args) => streams::run(args),
+        Verb::Streams(args) => names::streams(args),
+        Verb::Categories(args) => names::run(args, names::Kind::Categories),
+        Verb::Types(args) => names::run(args, names::Kind::Types),
+        Verb::Tags(args) => names::run(args, names::Kind::Tags),
         Verb::Info(args) => info::run(args),
         Verb::Chunks(args) => chunks::run(args),
         Verb::Inspect(args) => inspect::run(args),

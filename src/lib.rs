@@ -91,7 +91,7 @@ pub use options::{
     TAG_MAX, TAGS_MAX, TYPE_MAX,
 };
 pub use position::{ChunkNumber, Place, Position, StreamVersion};
-pub use query::{QUERY_ITEMS_MAX, QUERY_NAMES_MAX, Query};
+pub use query::{ParseQueryError, QUERY_ITEMS_MAX, QUERY_NAMES_MAX, Query};
 pub use read::{ChunkInfo, ChunkState, NameInfo, ReadAll, ReadQuery, ReadStream, StreamInfo, View};
 pub use stage::ack::Ack;
 pub use stage::stats::{DiskStats, QueueStats, StageStats, Stats};

@@ -3,6 +3,10 @@
 //! Promises: one meaning everywhere, that of [`Query::matches`]; the index only finds the same
 //! events faster. Assumes nothing of the names. Never reads events.
 
+mod text;
+
+pub use text::ParseQueryError;
+
 use crate::event::{RecordedEvent, category};
 
 /// Most alternatives of a query.
@@ -21,8 +25,28 @@ pub const QUERY_NAMES_MAX: usize = 256;
 ///     .types(["CourseDefined", "CapacityChanged"])
 ///     .tags(["course:c1"])
 ///     .or(Query::new().types(["StudentSubscribed"]).tags(["student:s1"]));
-/// # assert_eq!(query.to_string(), "type=CourseDefined type=CapacityChanged tag=course:c1 or \
-/// # type=StudentSubscribed tag=student:s1");
+/// ```
+///
+/// # What a query costs
+///
+/// Every chunk has an index of its streams, categories, types and tags. A query asks that alone,
+/// and never reads an event that it does not mean. In each chunk the rarest of the names that an
+/// event must have leads, and the others are looked up only where that one is; so `type=Added
+/// tag=sku:7` costs about what `tag=sku:7` costs. A chunk without one of the tags, or without any
+/// of the types, costs one look into a filter. [`View::read`](crate::View::read) comes to a chunk
+/// when all before it is read, so whoever takes a few events leaves the rest of the log alone.
+///
+/// # As text
+///
+/// A query is written and read as `KIND=NAME` words, with `or` between alternatives:
+///
+/// ```
+/// # use paperchase::Query;
+/// let query: Query = r#"type=CourseDefined tag="course:c 1" or stream=audit"#.parse()?;
+/// assert_eq!(query, Query::event_type("CourseDefined").tags(["course:c 1"])
+///     .or(Query::stream("audit")));
+/// assert_eq!(query.to_string(), r#"type=CourseDefined tag="course:c 1" or stream=audit"#);
+/// # Ok::<(), paperchase::ParseQueryError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
@@ -143,32 +167,5 @@ impl QueryItem {
             && (anywhere
                 || any(&self.streams, event.stream())
                 || any(&self.categories, category(event.stream())))
-    }
-}
-
-impl std::fmt::Display for Query {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (index, item) in self.items.iter().enumerate() {
-            f.write_str(if index == 0 { "" } else { " or " })?;
-            item.fmt(f)?;
-        }
-        Ok(())
-    }
-}
-
-impl std::fmt::Display for QueryItem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kinds = [
-            ("stream", &self.streams),
-            ("category", &self.categories),
-            ("type", &self.types),
-            ("tag", &self.tags),
-        ];
-        let mut asked = kinds.iter().flat_map(|(kind, names)| names.iter().map(move |n| (kind, n)));
-        match asked.next() {
-            None => return f.write_str("all"),
-            Some((kind, name)) => write!(f, "{kind}={name}")?,
-        }
-        asked.try_for_each(|(kind, name)| write!(f, " {kind}={name}"))
     }
 }

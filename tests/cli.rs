@@ -6,6 +6,8 @@
 mod beside;
 #[path = "cli/mistakes.rs"]
 mod mistakes;
+#[path = "cli/queries.rs"]
+mod queries;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -16,8 +18,19 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const FLIGHTS: &str = include_str!("data/flights-sample.ndjson");
-const VERBS: [&str; 10] = [
-    "append", "import", "export", "read", "streams", "info", "chunks", "inspect", "verify",
+const VERBS: [&str; 13] = [
+    "append",
+    "import",
+    "export",
+    "read",
+    "streams",
+    "categories",
+    "types",
+    "tags",
+    "info",
+    "chunks",
+    "inspect",
+    "verify",
     "stress",
 ];
 
@@ -249,7 +262,7 @@ fn a_killed_writer_loses_nothing_that_was_seen() {
 #[test]
 fn a_missing_log_is_not_made() {
     let (dir, log) = place();
-    let reading = ["export", "read", "streams", "info", "chunks", "verify"];
+    let reading = ["export", "read", "streams", "tags", "info", "chunks", "verify"];
     for verb in reading {
         for place in [log.as_str(), dir.path().to_str().unwrap()] {
             let ran = run(&[verb, place]);
@@ -277,7 +290,7 @@ fn wrong_usage_is_told_apart() {
     let wrong: [&[&str]; 9] = [
         &["fly"],
         &["read"],
-        &["read", &log, "--stream", "a", "--type", "b"],
+        &["read", &log, "--query", "tag=a", "--type", "b"],
         &["read", &log, "--limit", "x"],
         &["import", &log, "--chunk-size", "1x"],
         &["import", &log, "--chunk-size", "1k"],
@@ -351,57 +364,6 @@ fn a_reader_may_leave_early() {
         assert_eq!(output.status.code(), Some(0), "{verb}");
         assert_eq!(output.stderr, b"", "{verb}");
     }
-}
-
-#[test]
-fn events_are_read_from_both_ends() {
-    let (_dir, log) = flights();
-    let all: Vec<Value> = good(&["export", &log]).lines().map(json).collect();
-    let read = |args: &[&str]| -> Vec<Value> {
-        let args = [&["read", &log, "--json"], args].concat();
-        good(&args).lines().map(json).collect()
-    };
-    let places = |events: &[Value]| -> Vec<u64> {
-        events.iter().map(|event| event["position"].as_u64().unwrap()).collect()
-    };
-    assert_eq!(read(&[]), all);
-    assert_eq!(places(&read(&["--from", "398"])), [398, 399]);
-    assert_eq!(places(&read(&["--backwards", "--limit", "2"])), [399, 398]);
-    assert_eq!(places(&read(&["--backwards", "--from", "1"])), [1, 0]);
-    assert_eq!(places(&read(&["--from", "400"])), [0; 0]);
-    let busiest = all.iter().max_by_key(|event| event["version"].as_u64()).unwrap();
-    let stream = busiest["stream"].as_str().unwrap();
-    let mut own: Vec<Value> =
-        all.iter().filter(|event| event["stream"] == stream).cloned().collect();
-    assert!(own.len() >= 3, "the sample has a stream of some length");
-    assert_eq!(read(&["--stream", stream]), own);
-    assert_eq!(read(&["--stream", stream, "--from", "1", "--limit", "1"]), own[1..2]);
-    assert_eq!(
-        read(&["--stream", stream, "--from", "1", "--backwards"])[..],
-        [own[1].clone(), own[0].clone()]
-    );
-    own.reverse();
-    assert_eq!(read(&["--stream", stream, "--backwards"]), own);
-    assert_eq!(read(&["--stream", "nobody"]), [Value::Null; 0]);
-    let tagged = |event: &Value| event["tags"].as_array().unwrap().contains(&"carrier:UA".into());
-    let departed = |event: &Value| event["type"] == "FlightDeparted";
-    let filters = [
-        ("--type", "FlightDeparted", &departed as &dyn Fn(&Value) -> bool),
-        ("--tag", "carrier:UA", &tagged),
-        ("--category", "plane", &|_| true),
-        ("--category", "plan", &|_| false),
-    ];
-    for (flag, name, is_meant) in filters {
-        let mut meant: Vec<_> = all.iter().filter(|event| is_meant(event)).cloned().collect();
-        assert_eq!(read(&[flag, name]), meant, "{flag} {name}");
-        let from_200 = |event: &&Value| event["position"].as_u64() >= Some(200);
-        let later: Vec<_> = meant.iter().filter(from_200).cloned().collect();
-        assert_eq!(read(&[flag, name, "--from", "200"]), later, "{flag} {name}");
-        meant.reverse();
-        assert_eq!(read(&[flag, name, "--backwards"]), meant, "{flag} {name}");
-    }
-    let export = good(&["export", &log, "--from", "7", "--limit", "2"]);
-    assert_eq!(places(&export.lines().map(json).collect::<Vec<_>>()), [7, 8]);
 }
 
 #[test]

@@ -127,6 +127,7 @@ impl From<Error> for CliError {
             ErrorKind::Damage => {
                 Self::damage(&error).next("`paperchase verify` on this log lists all damage")
             }
+            ErrorKind::Invalid => Self::usage(&error),
             _ if error.io().is_some_and(is_full) => {
                 Self::cannot(&error).next("free some space, or use a directory on another disk")
             }

@@ -10,7 +10,7 @@ use comfy_table::{Cell, ColumnConstraint, ContentArrangement, Row, Table, Width}
 
 use super::show::{self, Output};
 use super::{CliError, Outcome, args, failure, line, open};
-use crate::{Error, Position, RecordedEvent, StreamVersion, View};
+use crate::{Error, Position, Query, RecordedEvent, StreamVersion, View};
 
 /// Columns of names, and the width that they keep at least.
 const STREAM: usize = 1;
@@ -25,27 +25,36 @@ const DATA_MIN: u16 = 20;
 /// Read events as a table, or as JSON lines
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+An event is shown when it has any of the types and all of the tags, and is in any of the streams
+and categories; what is not named is not asked for.
+
 Examples:
   paperchase read data --limit 20
   paperchase read data --stream cart-7 --from 3
-  paperchase read data --type OrderPlaced --backwards --limit 5 --json")]
-#[command(group = clap::ArgGroup::new("filter"))]
+  paperchase read data --type OrderPlaced --type OrderPaid --backwards --limit 5 --json
+  paperchase read data --category cart --tag sku:7 --tag gift
+  paperchase read data --query 'type=OrderPaid tag=sku:7 or stream=\"cart 7\"'")]
+#[command(group = clap::ArgGroup::new("filter").multiple(true).conflicts_with("query"))]
 pub(super) struct Args {
     /// Directory of the log
     dir: PathBuf,
-    /// Only events of this stream
+    /// Only events of this stream; repeat it for any of several
     #[arg(long, value_name = "NAME", group = "filter")]
-    stream: Option<String>,
+    stream: Vec<String>,
     /// Only events of streams of this category: the part of their name before the first `-`
     #[arg(long, value_name = "NAME", group = "filter")]
-    category: Option<String>,
-    /// Only events of this type
+    category: Vec<String>,
+    /// Only events of this type; repeat it for any of several
     #[arg(long = "type", value_name = "NAME", group = "filter")]
-    event_type: Option<String>,
-    /// Only events with this tag
+    event_type: Vec<String>,
+    /// Only events with this tag; repeat it for those with all of several
     #[arg(long, value_name = "TAG", group = "filter")]
-    tag: Option<String>,
-    /// Begin here: a version with --stream, otherwise a position
+    tag: Vec<String>,
+    /// Only events that this means: KIND=NAME words, of the kinds stream, category, type and tag,
+    /// with `or` between alternatives
+    #[arg(long, value_name = "TEXT")]
+    query: Option<Query>,
+    /// Begin here: a version with one --stream alone, otherwise a position
     #[arg(long, value_name = "NUMBER", value_parser = args::number)]
     from: Option<u64>,
     /// At most this many events
@@ -82,23 +91,29 @@ pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
 }
 
 fn select(args: &Args, view: &View) -> Result<Events, CliError> {
-    if let Some(stream) = &args.stream {
-        let versions = range(args, StreamVersion::new);
-        if view.read_stream(stream, ..)?.next().is_none() {
+    for stream in &args.stream {
+        if view.stream_version(stream)?.is_none() {
             failure::say(format_args!("stream {stream:?} has no events"));
             failure::hint("`paperchase streams` lists all names");
         }
+    }
+    let query = query(args);
+    if let [stream] = &args.stream[..]
+        && query == Query::stream(stream)
+    {
+        let versions = range(args, StreamVersion::new);
         return Ok(directed(args, view.read_stream(stream, versions)?));
     }
-    let positions = range(args, Position::new);
-    Ok(if let Some(category) = &args.category {
-        directed(args, view.read_category(category, positions)?)
-    } else if let Some(event_type) = &args.event_type {
-        directed(args, view.read_type(event_type, positions)?)
-    } else if let Some(tag) = &args.tag {
-        directed(args, view.read_tag(tag, positions)?)
-    } else {
-        directed(args, view.read_all(positions))
+    Ok(directed(args, view.read(&query, range(args, Position::new))?))
+}
+
+fn query(args: &Args) -> Query {
+    args.query.clone().unwrap_or_else(|| {
+        Query::new()
+            .types(&args.event_type)
+            .tags(&args.tag)
+            .streams(&args.stream)
+            .categories(&args.category)
     })
 }
 

@@ -7,7 +7,9 @@
 
 mod append;
 mod args;
+mod atomic;
 mod chunks;
+mod consumers;
 mod export;
 mod failure;
 mod files;
@@ -78,6 +80,7 @@ Examples:
   paperchase tags data
   paperchase tags data --prefix sku: --json")]
     Tags(names::Args),
+    Consumers(consumers::Args),
     Info(info::Args),
     Chunks(chunks::Args),
     Inspect(inspect::Args),
@@ -104,6 +107,7 @@ pub fn main() -> ExitCode {
         Verb::Categories(args) => names::run(args, names::Kind::Categories),
         Verb::Types(args) => names::run(args, names::Kind::Types),
         Verb::Tags(args) => names::run(args, names::Kind::Tags),
+        Verb::Consumers(args) => consumers::run(args),
         Verb::Info(args) => info::run(args),
         Verb::Chunks(args) => chunks::run(args),
         Verb::Inspect(args) => inspect::run(args),

@@ -4,6 +4,8 @@
 
 #[path = "cli/beside.rs"]
 mod beside;
+#[path = "cli/conditions.rs"]
+mod conditions;
 #[path = "cli/mistakes.rs"]
 mod mistakes;
 #[path = "cli/queries.rs"]
@@ -18,7 +20,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const FLIGHTS: &str = include_str!("data/flights-sample.ndjson");
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 14] = [
+    "consumers",
     "append",
     "import",
     "export",

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use super::atomic::Conditions;
 use super::intake::Intake;
 use super::{CliError, Outcome, args, line};
 use crate::NewEvent;
@@ -14,12 +15,16 @@ use crate::NewEvent;
 /// Append the lines of stdin: each line is one event's data, a JSON value
 ///
 /// Every line is an append of its own, stored in the order of the lines. At the end, stderr tells
-/// how many are acked: these survive a loss of power.
+/// how many are acked: these survive a loss of power. With a condition (--expect, --no-events,
+/// --operation) all lines are one append instead, which is stored as a whole or not at all.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   echo '{\"sku\":1}' | paperchase append data --stream cart-7 --type ItemAdded
-  paperchase append data --stream-from user --type-from event < clicks.ndjson")]
+  paperchase append data --stream-from user --type-from event < clicks.ndjson
+  echo '{}' | paperchase append data --stream cart-7 --type Paid --expect 4 --expect stock-1=none
+  echo '{}' | paperchase append data --stream names --no-events 'tag=name:red' --after 120
+  paperchase append data --stream orders --operation $ID < order.ndjson")]
 #[command(group = clap::ArgGroup::new("streams").required(true))]
 pub(super) struct Args {
     /// Directory of the log; it is made where there is none
@@ -42,9 +47,15 @@ pub(super) struct Args {
     /// Report as one JSON object on stdout
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    conditions: Conditions,
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
+    if args.conditions.any() {
+        let (place, stream) = ((args.dir.as_path(), args.chunk_size), args.stream.as_deref());
+        return args.conditions.run(place, stream, args.json, |line| event(args, line));
+    }
     Intake { dir: &args.dir, chunk_size: args.chunk_size, json: args.json, acks: false }
         .run(|line| event(args, line))
 }

@@ -148,6 +148,30 @@ pub(super) fn append(place: &str, error: &AppendError) -> CliError {
                 "`paperchase info {}` recovers it; then compare and go on",
                 quoted(place)
             )),
+        AppendError::WrongVersion { stream, .. }
+        | AppendError::PartlyStored { stream, .. }
+        | AppendError::Diverged { stream, .. } => CliError::cannot(error).next(format_args!(
+            "`paperchase read {} --stream {}` shows what happened; decide again",
+            quoted(place),
+            quoted(stream)
+        )),
+        AppendError::ConditionFailed { query, after, .. } => {
+            CliError::cannot(error).next(format_args!(
+                "`paperchase read {} --query {} --from {after}` shows what happened; decide again",
+                quoted(place),
+                quoted(&query.to_string())
+            ))
+        }
+        AppendError::OperationConflict { position, .. } => {
+            CliError::cannot(error).next(format_args!(
+                "`paperchase read {} --from {position} --limit 1` shows what was stored",
+                quoted(place)
+            ))
+        }
+        AppendError::Invalid { .. } | AppendError::TooLarge { .. } => {
+            CliError::usage(format_args!("{error}; nothing was stored"))
+                .next("`paperchase append --help` has examples")
+        }
         other => CliError::cannot(other),
     }
 }

@@ -141,12 +141,12 @@ impl Core {
         if fences.iter().any(|fence| fence.log != self.log()) {
             return invalid("a consumer's place", "is kept in another log than this one");
         }
+        if events.is_empty() && operation.is_some() {
+            return invalid("an operation", "has no events, in which its id would be stored");
+        }
         let expects = expectations.iter().any(|(_, expected)| *expected != Expected::Any);
         if events.is_empty() && !expects && conditions.is_empty() {
             return invalid("an append", "has neither events nor conditions");
-        }
-        if events.is_empty() && operation.is_some() {
-            return invalid("an operation", "has no events, in which its id would be stored");
         }
         for (what, count) in
             [("expectations", expectations.len()), ("conditions", conditions.len())]

@@ -17,7 +17,7 @@ pub(crate) mod sim;
 
 use std::collections::BTreeMap;
 
-use paperchase::{ErrorKind, RecordedEvent, Result, StreamVersion, View};
+use paperchase::{ErrorKind, Query, RecordedEvent, Result, StreamVersion, View, category};
 
 /// Seeded randomness (SplitMix64): small, and the same on every machine.
 pub(crate) struct Random(u64);
@@ -113,7 +113,25 @@ impl Content {
                 Err(error) => damages += named(&error)?,
             }
         }
+        self.compare_queries(view)?;
         Ok(damages + self.compare_streams(view)?)
+    }
+
+    /// Reads some queries both ways. Their errors are those that other ways of reading have, and
+    /// are not told again.
+    fn compare_queries(&self, view: &View) -> Result<(), String> {
+        let some = self.events.iter().step_by(self.events.len() / 3 + 1);
+        let queries = some.map(|event| {
+            let tags = Query::new().types([event.event_type()]).tags(event.tags());
+            tags.or(Query::category(category(event.stream())).types(["Other"]))
+        });
+        for query in queries.chain([Query::new()]) {
+            let read = || view.read(&query, ..).map_err(|error| error.to_string());
+            let meant = self.events.iter().filter(|event| query.matches(event));
+            same(&query.to_string(), read()?, meant.clone())?;
+            same(&query.to_string(), read()?.rev(), meant.rev())?;
+        }
+        Ok(())
     }
 
     fn compare_streams(&self, view: &View) -> Result<usize, String> {

@@ -12,6 +12,7 @@ use crate::error::{ErrorKind, Result};
 use crate::event::{Expected, NewEvent, RecordedEvent, category};
 use crate::format::checksum::LogSalt;
 use crate::format::footer::{FOOTER_SIZE, Footer, section};
+use crate::index::segments::first_match;
 use crate::position::Position;
 use crate::query::{QUERY_ITEMS_MAX, Query};
 use crate::read::{ChunkState, NameInfo, View};
@@ -283,5 +284,20 @@ fn names_are_listed_with_what_the_view_shows_of_them() {
             });
             assert_eq!(streams.collect::<Vec<_>>(), of);
         }
+    }
+}
+
+#[test]
+fn the_first_event_of_a_query_behind_a_position_is_found() {
+    let mut random = random();
+    let log = open(&filled(&mut random), small()).unwrap();
+    let all: Vec<_> = log.view().read_all(..).map(Result::unwrap).collect();
+    let segments = log.core.segments.snapshot();
+    assert!(segments.len() >= 3);
+    for _ in 0..500 {
+        let (query, from) = (random.query(), random.range(all.len() as u64).start);
+        let meant = |event: &&RecordedEvent| event.position() >= from && query.matches(event);
+        let first = all.iter().find(meant).map(RecordedEvent::position);
+        assert_eq!(first_match(&segments, &query, from).unwrap(), first, "{query} from {from}");
     }
 }

@@ -75,8 +75,7 @@ fn consumers_are_listed_with_their_lag() {
         let place = log.view().place_at(paperchase::Position::new(2));
         consumer.commit(place).unwrap().wait().unwrap();
     }
-    let line: serde_json::Value =
-        serde_json::from_str(&good(&["consumers", &log, "--json"])).unwrap();
+    let line: Value = serde_json::from_str(&good(&["consumers", &log, "--json"])).unwrap();
     assert_eq!((&line["consumer"], &line["position"]), (&"invoices".into(), &2.into()));
     assert_eq!((&line["lag"]["events"], &line["instances"]), (&3.into(), &1.into()));
     assert!(line["lag"]["bytes"].as_u64().unwrap() > 3 * 64, "{line}");

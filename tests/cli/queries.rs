@@ -210,3 +210,29 @@ fn names_are_listed_and_counted() {
     });
     check("tags", "tag", &|flight| flight.tags().into_iter().map(str::to_owned).collect());
 }
+
+/// Imports the sample again and again, each time behind an event that fills the rest of a chunk.
+#[test]
+fn arrivals_are_counted_over_many_chunks() {
+    const CHUNKS: usize = 64;
+    let (_dir, log) = place();
+    let filler =
+        format!(r#"{{"stream":"filler","type":"Filled","data":"{}"}}"#, "x".repeat(900 << 10));
+    let round = format!("{}\n{filler}\n", FLIGHTS.trim_end());
+    let input = round.repeat(CHUNKS);
+    let ran = run_with(&input, &["import", &log, "--chunk-size", "1MiB"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(good(&["chunks", &log, "--json"]).lines().count() >= CHUNKS);
+    let arrivals = input.lines().filter(|line| line.contains(r#""destination:ATL""#)).count();
+    let places = |args: &[&str]| -> Vec<u64> {
+        let args = [&["read", &log, "--json", "--tag", "destination:ATL"], args].concat();
+        good(&args).lines().map(|line| json(line)["position"].as_u64().unwrap()).collect()
+    };
+    let forwards = places(&[]);
+    assert_eq!((forwards.len(), arrivals > CHUNKS), (arrivals, true));
+    assert!(forwards.is_sorted());
+    let backwards = places(&["--backwards"]);
+    assert!(backwards.iter().eq(forwards.iter().rev()));
+    let listed = good(&["tags", &log, "--prefix", "destination:ATL", "--json"]);
+    assert_eq!(json(&listed)["events"].as_u64(), Some(arrivals as u64), "{listed}");
+}

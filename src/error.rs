@@ -42,6 +42,9 @@ pub enum ErrorKind {
     /// The log was closed, or stopped after an earlier failure.
     #[error("the log has stopped")]
     Stopped,
+    /// What was asked is outside the limits.
+    #[error("outside the limits")]
+    Invalid,
     /// A thread of the log panicked; this is a bug of the crate.
     #[error("a bug of this crate")]
     Bug,

@@ -70,6 +70,8 @@ mod writer;
 
 mod read;
 
+mod subscribe;
+
 mod log;
 
 #[cfg(feature = "cli")]
@@ -90,6 +92,7 @@ pub use query::{QUERY_ITEMS_MAX, QUERY_NAMES_MAX, Query};
 pub use read::{ChunkInfo, ChunkState, ReadAll, ReadKey, StreamInfo, View};
 pub use stage::ack::Ack;
 pub use stage::stats::{DiskStats, QueueStats, StageStats, Stats};
+pub use subscribe::{Subscription, Update, Updates};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -5,6 +5,7 @@ mod closing;
 mod failing;
 mod found;
 mod stepped;
+mod subscribing;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -15,10 +15,10 @@ use crate::read::View;
 use crate::stage::ack::Ack;
 
 /// A small generator of pseudo-random numbers (xorshift64*, S. Vigna).
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

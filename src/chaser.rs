@@ -1,5 +1,5 @@
 //! Owns the chaser's step: follow what has become durable, check it in the mapped chunk, index it,
-//! make it visible, and release the answers.
+//! make it visible, release the answers, and ring for who waits for its events.
 //!
 //! Promises: an answer goes out only after its events were read back, checked and indexed; answers
 //! go out in the order of the log; readers see at most what is durable (R3). Bytes that read back
@@ -13,6 +13,7 @@ use crate::chunk::supply::Supply;
 use crate::error::{Damage, Error, ErrorKind, Result};
 use crate::index::ChunkIndex;
 use crate::index::segments::{Segment, Segments};
+use crate::stage::bell::{Bell, Keys};
 use crate::stage::pending::{GroupPlace, PendingGroup};
 use crate::stage::queue::{Queue, Taken};
 use crate::stage::stats::StageMeter;
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) supply: Arc<Supply>,
     pub(crate) segments: Arc<Segments>,
     pub(crate) marks: Arc<Watermarks>,
+    pub(crate) bell: Arc<Bell>,
     pub(crate) failure: Arc<Failure>,
     pub(crate) meter: Arc<StageMeter>,
 }
@@ -37,13 +39,15 @@ pub(crate) struct Chaser {
     taken: Taken<PendingGroup>,
     segment: Arc<Segment>,
     cursor: Cursor,
+    /// Of the events of the group that is being followed.
+    keys: Keys,
 }
 
 impl Chaser {
     /// A chaser that has followed the log up to `cursor`.
     pub(crate) fn new(shared: Shared, cursor: Cursor) -> Self {
         let segment = shared.segments.last();
-        Self { shared, taken: Taken::default(), segment, cursor }
+        Self { shared, taken: Taken::default(), segment, cursor, keys: Keys::default() }
     }
 
     /// Follows the log as far as it is durable.
@@ -85,7 +89,9 @@ impl Chaser {
     }
 
     fn follow(&mut self, mut group: PendingGroup) {
-        if let Some(place) = group.bytes.take()
+        let place = group.bytes.take();
+        let grows = place.is_some();
+        if let Some(place) = place
             && let Err(error) = self.index(place)
         {
             self.shared.meter.errors.add(1);
@@ -102,6 +108,9 @@ impl Chaser {
         self.shared.marks.advance_visible(self.cursor.position);
         for answer in group.answers {
             answer.promise.answer(answer.outcome);
+        }
+        if grows {
+            self.shared.bell.ring(&self.keys);
         }
     }
 
@@ -124,7 +133,10 @@ impl Chaser {
         let index =
             index.ok_or_else(|| Error::new(ErrorKind::Bug, "the active chunk is sealed"))?;
         let mut index = index.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut insert = |event: ScannedEvent<'_>| index.insert_event(&event);
+        let keys = &mut self.keys;
+        keys.begin(&self.shared.bell);
+        let mut insert =
+            |event: ScannedEvent<'_>| index.insert_heard(&event, |hash| keys.add(hash));
         scan::visit_events(body, chunk.salt, &self.cursor, &group.header, &mut insert).map_err(
             |(offset, flaw)| {
                 let (what, expected, found) = flaw.describe();

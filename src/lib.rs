@@ -72,6 +72,7 @@ mod writer;
 mod read;
 
 mod consumer;
+mod subscribe;
 
 mod log;
 
@@ -95,6 +96,7 @@ pub use query::{ParseQueryError, QUERY_ITEMS_MAX, QUERY_NAMES_MAX, Query};
 pub use read::{ChunkInfo, ChunkState, NameInfo, ReadAll, ReadQuery, ReadStream, StreamInfo, View};
 pub use stage::ack::Ack;
 pub use stage::stats::{DiskStats, QueueStats, StageStats, Stats};
+pub use subscribe::{Subscription, Update, Updates};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

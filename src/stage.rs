@@ -5,6 +5,8 @@
 //! waits without a bound or a way to be woken. Knows nothing of chunks or events.
 
 pub(crate) mod ack;
+pub(crate) mod bell;
+pub(crate) mod park;
 pub(crate) mod pending;
 pub(crate) mod queue;
 pub(crate) mod stats;

@@ -27,6 +27,19 @@ pub(crate) struct Entry<'a> {
     pub(crate) operation: Option<Uuid>,
 }
 
+impl<'a> Entry<'a> {
+    fn of(event: &ScannedEvent<'a>) -> Self {
+        Self {
+            offset: u32::try_from(event.offset).expect("offsets in a chunk fit 32 bits"),
+            stream: event.stream(),
+            version: event.version(),
+            event_type: event.event_type(),
+            tags: event.tags(),
+            operation: event.operation(),
+        }
+    }
+}
+
 /// The index of a chunk that still grows.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryIndex {
@@ -80,32 +93,36 @@ pub(crate) struct KeyPostings<'a> {
 impl MemoryIndex {
     /// Adds the next event.
     pub(crate) fn insert(&mut self, event: &Entry<'_>) {
-        let ordinal = self.event_count();
-        self.offsets.push(event.offset);
-        self.post(&Key::stream(event.stream), event.version, ordinal);
-        self.post(&Key::category(category(event.stream)), StreamVersion::FIRST, ordinal);
-        self.post(&Key::event_type(event.event_type), StreamVersion::FIRST, ordinal);
-        for tag in tags(event.tags) {
-            self.post(&Key::tag(tag), StreamVersion::FIRST, ordinal);
-        }
-        if let Some(operation) = &event.operation {
-            self.post(&Key::operation(operation), StreamVersion::FIRST, ordinal);
-        }
+        self.post_all(event, |_| {});
     }
 
     /// Adds the next event, checked by a walk over its chunk.
     pub(crate) fn insert_event(&mut self, event: &ScannedEvent<'_>) {
-        self.insert(&Entry {
-            offset: u32::try_from(event.offset).expect("offsets in a chunk fit 32 bits"),
-            stream: event.stream(),
-            version: event.version(),
-            event_type: event.event_type(),
-            tags: event.tags(),
-            operation: event.operation(),
-        });
+        self.insert(&Entry::of(event));
     }
 
-    fn post(&mut self, key: &Key<'_>, version: StreamVersion, ordinal: u32) {
+    /// The same, and tells `heard` the hash of each of its keys.
+    pub(crate) fn insert_heard(&mut self, event: &ScannedEvent<'_>, heard: impl FnMut(u64)) {
+        self.post_all(&Entry::of(event), heard);
+    }
+
+    fn post_all(&mut self, event: &Entry<'_>, mut heard: impl FnMut(u64)) {
+        let ordinal = self.event_count();
+        self.offsets.push(event.offset);
+        let mut post = |key: &Key<'_>, version| heard(self.post(key, version, ordinal));
+        post(&Key::stream(event.stream), event.version);
+        post(&Key::category(category(event.stream)), StreamVersion::FIRST);
+        post(&Key::event_type(event.event_type), StreamVersion::FIRST);
+        for tag in tags(event.tags) {
+            post(&Key::tag(tag), StreamVersion::FIRST);
+        }
+        if let Some(operation) = &event.operation {
+            post(&Key::operation(operation), StreamVersion::FIRST);
+        }
+    }
+
+    /// Adds an event to a key; returns the key's hash.
+    fn post(&mut self, key: &Key<'_>, version: StreamVersion, ordinal: u32) -> u64 {
         let (hash, next) = (key.hash(), self.keys.len());
         let same = |place: &Place| self.keys[place.key as usize].is(hash, key, &self.names);
         match self.places.entry(spread(upper(hash)), same, |place| spread(place.hash)) {
@@ -128,6 +145,7 @@ impl MemoryIndex {
                 self.names.extend_from_slice(key.name);
             }
         }
+        hash
     }
 
     /// Number of events.

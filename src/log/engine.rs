@@ -21,9 +21,11 @@ use crate::log::recovery::{self, OpenReport};
 use crate::options::Options;
 use crate::stage::Failure;
 use crate::stage::ack::Lounge;
+use crate::stage::bell::Bell;
 use crate::stage::pending::PendingGroup;
 use crate::stage::queue::Queue;
 use crate::stage::stats::{DiskMeter, StageMeter, Stats};
+use crate::subscribe::feed::Feed;
 use crate::watermark::Watermarks;
 use crate::writer::{self, Submission, Writer};
 
@@ -42,6 +44,7 @@ pub(super) struct Core {
     pub(super) supply: Arc<Supply>,
     pub(super) segments: Arc<Segments>,
     pub(super) marks: Arc<Watermarks>,
+    pub(super) bell: Arc<Bell>,
     pub(super) failure: Arc<Failure>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) meters: Meters,
@@ -91,6 +94,7 @@ impl Engine {
             supply: Arc::new(supply),
             segments: Arc::new(Segments::new(recovered.segments)),
             marks: Arc::new(Watermarks::at(place.position)),
+            bell: Arc::new(Bell::default()),
             failure: Arc::new(Failure::default()),
             clock,
             meters: Meters::default(),
@@ -128,6 +132,7 @@ impl Core {
             supply: Arc::clone(&self.supply),
             segments: Arc::clone(&self.segments),
             marks: Arc::clone(&self.marks),
+            bell: Arc::clone(&self.bell),
             failure: Arc::clone(&self.failure),
             meter: Arc::clone(&self.meters.chaser),
         }
@@ -150,7 +155,13 @@ impl Core {
     }
 
     pub(super) fn reader(&self) -> Reader {
-        Reader { segments: Arc::clone(&self.segments), marks: Arc::clone(&self.marks) }
+        Reader::new(Feed {
+            segments: Arc::clone(&self.segments),
+            marks: Arc::clone(&self.marks),
+            bell: Arc::clone(&self.bell),
+            failure: Arc::clone(&self.failure),
+            clock: Arc::clone(&self.clock),
+        })
     }
 
     pub(super) fn stats(&self) -> Stats {

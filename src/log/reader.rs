@@ -7,27 +7,28 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::index::segments::Segments;
 use crate::position::{Position, StreamVersion};
 use crate::query::Query;
 use crate::read::{ReadAll, ReadQuery, ReadStream, View};
-use crate::watermark::Watermarks;
+use crate::subscribe::Subscription;
+use crate::subscribe::feed::Feed;
 
 /// The reading side of a log: views, reads, subscriptions. [`Log`](crate::Log) derefs to it. Cheap
 /// to clone; a clone may outlive the log and then shows it as it was last.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    pub(super) segments: Arc<Segments>,
-    pub(super) marks: Arc<Watermarks>,
+    feed: Arc<Feed>,
 }
 
 impl Reader {
+    pub(super) fn new(feed: Feed) -> Self {
+        Self { feed: Arc::new(feed) }
+    }
+
     /// The log as it is now.
     #[must_use]
     pub fn view(&self) -> View {
-        // The mark first: a chunk that a later roll adds is then simply beyond the end.
-        let end = self.marks.visible();
-        View::new(self.segments.snapshot(), end)
+        self.feed.view()
     }
 
     /// Events of a range of positions, as [`View::read_all`] of the log as it is now.
@@ -56,5 +57,48 @@ impl Reader {
         range: impl RangeBounds<StreamVersion>,
     ) -> Result<ReadStream> {
         self.view().read_stream(stream, range)
+    }
+
+    /// All events from a position on: those that are there, then each as it becomes visible, on and
+    /// on until the log is closed. From a position beyond the end it waits for that position.
+    ///
+    /// ```
+    /// # use paperchase::{Expected, Log, NewEvent, Position, Update};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = Log::open(dir.path())?;
+    /// log.append("cart-7", Expected::Any, [NewEvent::new("ItemAdded", "1")])?.wait()?;
+    /// for update in log.subscribe(Position::START)? {
+    ///     match update? {
+    ///         Update::Event(event) => println!("{}: {}", event.position(), event.event_type()),
+    ///         Update::CaughtUp(position) => break println!("live from {position} on"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// None yet; the subscription itself reports damage event by event.
+    pub fn subscribe(&self, from: Position) -> Result<Subscription> {
+        Ok(Subscription::to_all(Arc::clone(&self.feed), from))
+    }
+
+    /// The events that a query means, from a position on, as [`Reader::subscribe`]. While it waits,
+    /// events that cannot be meant do not wake it.
+    ///
+    /// # Errors
+    /// A query beyond its limits.
+    pub fn subscribe_query(&self, query: &Query, from: Position) -> Result<Subscription> {
+        Subscription::to_query(Arc::clone(&self.feed), query, from)
+    }
+
+    /// The events of a stream from a version on, as [`Reader::subscribe`]. The stream need not
+    /// exist; from a version beyond its end the subscription waits for that version. While it
+    /// waits, events of other streams do not wake it.
+    ///
+    /// # Errors
+    /// None yet; the subscription itself reports damage event by event.
+    pub fn subscribe_stream(&self, stream: &str, from: StreamVersion) -> Result<Subscription> {
+        Ok(Subscription::to_stream(Arc::clone(&self.feed), stream, from))
     }
 }

@@ -6,6 +6,7 @@ mod failing;
 mod found;
 mod queries;
 mod stepped;
+mod subscribing;
 
 use std::sync::Arc;
 use std::time::Duration;

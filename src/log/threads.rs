@@ -77,6 +77,7 @@ impl Threads {
         self.writer.join();
         self.core.groups.close();
         self.chaser.join();
+        self.core.bell.close();
         self.core.supply.stop();
         self.keeper.join();
         if let Some(error) = self.core.failure.get() {
@@ -126,6 +127,8 @@ fn await_append(core: &Core) {
 fn hand_over(core: &Core, due: usize, chaser: &SharedChaser) {
     if core.failure.get().is_some() {
         lock(chaser).step();
+        // What was durable has been followed, and the writer makes nothing durable any more.
+        core.bell.close();
         return;
     }
     match due {
@@ -145,8 +148,10 @@ fn hand_over(core: &Core, due: usize, chaser: &SharedChaser) {
 
 fn run_chaser(core: &Core, chaser: &SharedChaser) {
     let mut sheet = Timesheet::new(Arc::clone(&core.meters.chaser), Arc::clone(&core.clock));
+    let mut told = false;
     loop {
         let step = lock(chaser).step();
+        tell_writer(core, &mut told);
         match step {
             Step::Worked => {}
             _ if core.groups.is_finished() => break,
@@ -155,11 +160,22 @@ fn run_chaser(core: &Core, chaser: &SharedChaser) {
     }
 }
 
+/// Tells the writer once of a failure that it may sleep through: it answers and ends for all.
+fn tell_writer(core: &Core, told: &mut bool) {
+    if !*told && core.failure.get().is_some() {
+        *told = true;
+        core.appends.nudge();
+    }
+}
+
 fn run_keeper(core: &Core, keeper: &mut Keeper) -> Result<()> {
     let mut sheet = Timesheet::new(Arc::clone(&core.meters.keeper), Arc::clone(&core.clock));
+    let mut told = false;
     loop {
         let stopped = core.supply.is_stopped();
-        match keeper.step() {
+        let step = keeper.step();
+        tell_writer(core, &mut told);
+        match step {
             Step::Worked => {}
             _ if stopped => break,
             Step::Until(moment) => {
@@ -184,6 +200,7 @@ fn collapse(core: &Core, chaser: &SharedChaser, error: &Error) {
         }
     }
     lock(chaser).abandon(error);
+    core.bell.close();
     core.groups.nudge();
 }
 

@@ -13,13 +13,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::append::{Appended, Stored};
 use crate::clock::Clock;
 use crate::error::{AppendError, Error, ErrorKind};
+use crate::stage::park;
 
 /// The answer to an append.
 pub(crate) type Outcome = Result<Stored, AppendError>;
@@ -204,25 +204,7 @@ impl Ack {
     }
 
     fn sleep(&self, timeout: Duration) -> Option<Outcome> {
-        let clock = &self.lounge.clock;
-        let end = clock.monotonic().checked_add(timeout);
-        THREAD_WAKER.with(|waker| {
-            loop {
-                if let Some(outcome) = self.slot.poll(waker) {
-                    return Some(outcome.clone());
-                }
-                match end {
-                    None => thread::park(),
-                    Some(end) => {
-                        let left = end.saturating_sub(clock.monotonic());
-                        if left.is_zero() {
-                            return None;
-                        }
-                        thread::park_timeout(left);
-                    }
-                }
-            }
-        })
+        park::wait(&*self.lounge.clock, timeout, |waker| self.slot.poll(waker).cloned())
     }
 }
 
@@ -252,25 +234,15 @@ impl fmt::Debug for Promise {
     }
 }
 
-struct ThreadWaker(Thread);
-
-impl Wake for ThreadWaker {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
 thread_local! {
     static SPINS_TO_SKIP: Cell<u32> = const { Cell::new(0) };
-    static THREAD_WAKER: Waker = Waker::from(Arc::new(ThreadWaker(thread::current())));
 }
 
 #[cfg(test)]
 mod tests {
+    use std::task::Wake;
+    use std::thread;
+
     use super::*;
     use crate::append::Versions;
     use crate::clock::{SystemClock, Timestamp};

@@ -24,11 +24,11 @@ pub(super) struct Faults {
     /// Writes of anything.
     write: AtomicBool,
     /// Syncs of chunks.
-    sync: AtomicBool,
+    pub(super) sync: AtomicBool,
     /// Bytes read back through a map are not those that were written.
-    rot: AtomicBool,
+    pub(super) rot: AtomicBool,
     /// Whoever writes panics.
-    panic: AtomicBool,
+    pub(super) panic: AtomicBool,
     /// Syncs of files fail as the kernel tells of a failed write-back: once to each opening.
     pub(super) told_once: AtomicBool,
     /// The next file that is to grow finds no space.

@@ -8,15 +8,10 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{NewEvent, RecordedEvent, category};
+use crate::event::{CLAIMS, NewEvent, PLACES, RecordedEvent, keeps_a_place};
 use crate::index::key::{Key, KeyKind};
 use crate::position::{Place, Position, StreamVersion};
 use crate::read::View;
-
-/// Category of the streams that keep places.
-const PLACES: &str = "$consumer";
-/// Category of the streams in which each instance of a consumer says that it takes over.
-const CLAIMS: &str = "$claim";
 
 /// The stream that keeps a consumer's places.
 pub(crate) fn places_of(consumer: &str) -> String {
@@ -26,11 +21,6 @@ pub(crate) fn places_of(consumer: &str) -> String {
 /// The stream of a consumer's claims.
 pub(crate) fn claims_of(consumer: &str) -> String {
     format!("{CLAIMS}-{consumer}")
-}
-
-/// Whether an event is of those by which consumers keep their places.
-pub(crate) fn keeps_a_place(event: &RecordedEvent) -> bool {
-    matches!(category(event.stream()), PLACES | CLAIMS)
 }
 
 /// The event by which an instance takes over a consumer of a log.

@@ -293,6 +293,16 @@ pub fn category(stream: &str) -> &str {
     stream.split_once('-').map_or(stream, |(category, _)| category)
 }
 
+/// Category of the streams in which consumers keep their places.
+pub(crate) const PLACES: &str = "$consumer";
+/// Category of the streams in which each instance of a consumer says that it takes over.
+pub(crate) const CLAIMS: &str = "$claim";
+
+/// Whether an event is of those by which consumers keep their places.
+pub(crate) fn keeps_a_place(event: &RecordedEvent) -> bool {
+    matches!(category(event.stream()), PLACES | CLAIMS)
+}
+
 impl PartialEq for RecordedEvent {
     fn eq(&self, other: &Self) -> bool {
         let place = |event: &Self| (event.position, event.version, event.time);

@@ -19,7 +19,7 @@ use std::time::Duration;
 use futures_core::Stream;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::RecordedEvent;
+use crate::event::{RecordedEvent, keeps_a_place};
 use crate::position::{Position, StreamVersion};
 use crate::query::Query;
 use crate::stage::bell::Place;
@@ -88,6 +88,8 @@ pub struct Subscription {
     /// Whether nothing was delivered since it told that it has caught up.
     told: bool,
     ended: bool,
+    /// Whether the events by which consumers keep their places are left out.
+    without_places: bool,
 }
 
 impl Subscription {
@@ -108,8 +110,15 @@ impl Subscription {
 
     fn new(feed: Arc<Feed>, scope: Scope, position: Position) -> Self {
         let place = feed.bell.take_place(scope.interest());
-        let (told, ended) = (false, false);
-        Self { feed, place, scope, batch: None, position, seen: Position::START, told, ended }
+        let (told, ended, seen) = (false, false, Position::START);
+        let (batch, without_places) = (None, false);
+        Self { feed, place, scope, batch, position, seen, told, ended, without_places }
+    }
+
+    /// Leaves out the events by which consumers keep their places.
+    pub(crate) fn without_places(mut self) -> Self {
+        self.without_places = true;
+        self
     }
 
     /// The position at which a later subscription goes on: all events below it are delivered or not
@@ -225,7 +234,10 @@ impl Subscription {
     fn next_of_batch(&mut self) -> Option<Result<Update>> {
         let (batch, end) = self.batch.as_mut()?;
         let end = *end;
-        let Some(event) = batch.next() else {
+        let leaves_out = |event: &Result<RecordedEvent>| {
+            self.without_places && event.as_ref().is_ok_and(keeps_a_place)
+        };
+        let Some(event) = batch.find(|event| !leaves_out(event)) else {
             self.batch = None;
             self.seen = end;
             self.position = self.position.max(end);

@@ -16,7 +16,9 @@ use crate::consumer::{claim, claims_of, kept, places_of};
 use crate::error::{AppendError, Result};
 use crate::event::{Expected, RecordedEvent};
 use crate::position::{Place, Position, StreamVersion};
+use crate::query::Query;
 use crate::stage::ack::Ack;
+use crate::subscribe::Subscription;
 
 /// An instance of a named consumer, whose place in one log is kept durably in a log, the same one
 /// or another. From [`Log::consumer`] or [`Log::consumer_of`].
@@ -127,6 +129,23 @@ impl Consumer {
     #[must_use]
     pub fn behind(&self, event: &RecordedEvent) -> Place {
         Place { log: self.place.log, position: event.position().plus(1) }
+    }
+
+    /// Subscribes to the consumed log from [`Consumer::place`] on, without the events by which
+    /// consumers keep their places: a consumer would otherwise consume its own commits for ever.
+    ///
+    /// # Errors
+    /// As [`Reader::subscribe`].
+    pub fn subscribe(&self) -> Result<Subscription> {
+        Ok(self.source.subscribe(self.place.position)?.without_places())
+    }
+
+    /// Subscribes to the events of a query, otherwise as [`Consumer::subscribe`].
+    ///
+    /// # Errors
+    /// As [`Reader::subscribe_query`].
+    pub fn subscribe_query(&self, query: &Query) -> Result<Subscription> {
+        Ok(self.source.subscribe_query(query, self.place.position)?.without_places())
     }
 
     /// Commits a place, alone.

@@ -2,8 +2,14 @@
 //! stopping. Each runs on a real directory and on the simulated disk.
 
 mod closing;
+mod compare;
 mod failing;
 mod found;
+mod generate;
+mod model;
+mod modelled;
+mod power;
+mod random;
 mod stepped;
 
 use std::sync::Arc;

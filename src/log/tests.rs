@@ -6,6 +6,7 @@ mod compare;
 mod failing;
 mod found;
 mod generate;
+mod histories;
 mod model;
 mod modelled;
 mod power;

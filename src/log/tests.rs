@@ -2,9 +2,16 @@
 //! stopping. Each runs on a real directory and on the simulated disk.
 
 mod closing;
+mod compare;
 mod failing;
 mod found;
+mod generate;
+mod histories;
+mod model;
+mod modelled;
+mod power;
 mod queries;
+mod random;
 mod stepped;
 mod subscribing;
 
@@ -12,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Log;
+use crate::append::Append;
 use crate::clock::SystemClock;
 use crate::disk::sim::SimDisk;
 use crate::disk::{Disk, OsDisk};
@@ -213,6 +221,26 @@ fn expectations_are_decided_in_order() {
         let wrong = log.append("cart-1", exact(6), [event(1)]).unwrap().wait().unwrap_err();
         assert_eq!(wrong.to_string(), "stream \"cart-1\": expected version 6, found version 7");
         log.append("cart-1", exact(7), [event(1)]).unwrap().wait().unwrap();
+    });
+}
+
+#[test]
+fn an_append_that_no_log_ever_took_is_not_partly_stored() {
+    on_both(|disk| {
+        let log = open(&disk);
+        let stored = event(1);
+        log.append("b", Expected::NoStream, [stored.clone()]).unwrap().wait().unwrap();
+        // Stream a has no event 3, so the append was never stored, although its part of b stands.
+        let append = Append::new().event("a", event(2)).event("b", stored);
+        let ahead = Expected::Exact(StreamVersion::new(3));
+        let append = append.expect("a", ahead).expect("b", Expected::NoStream);
+        let refused = append.submit(&log).unwrap().wait().unwrap_err();
+        match refused {
+            AppendError::WrongVersion { stream, expected, actual: None } => {
+                assert_eq!((&*stream, expected), ("a", ahead));
+            }
+            other => panic!("{other}"),
+        }
     });
 }
 

@@ -182,6 +182,12 @@ impl Ground<'_> {
         refused: AppendError,
     ) -> Result<Verdict, AppendError> {
         let Some(places) = repeat::places(streams) else { return Err(refused) };
+        for ((stream, _), place) in streams.iter().zip(&places) {
+            // Nothing was ever appended behind an event that the stream does not have (C16).
+            if behind(self.head(stream)?) < *place {
+                return Err(refused);
+            }
+        }
         let events = repeat::split(&draft.encoded);
         if events.is_empty() {
             return Err(refused);

@@ -149,7 +149,7 @@ fn check_terms(append: &Append) -> Result<(), AppendError> {
     let Append { expectations, events, conditions, operation } = append;
     let expects = expectations.iter().any(|(_, expected)| *expected != Expected::Any);
     if events.is_empty() && !expects && conditions.is_empty() {
-        return invalid("an append", "has neither events nor conditions");
+        return invalid("an append", "has neither events nor anything to check");
     }
     if events.is_empty() && operation.is_some() {
         return invalid("an operation", "has no events, in which its id would be stored");

@@ -183,8 +183,8 @@ impl From<Damage> for OpenError {
     }
 }
 
-/// Why an append was not stored. Every variant but [`AppendError::Failed`] means: nothing of it is
-/// in the log.
+/// Why an append was not stored. Every variant but [`AppendError::Failed`] means: this call stored
+/// nothing.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
@@ -202,8 +202,8 @@ pub enum AppendError {
     /// already, but not all: the first `stored` of the append's events of this stream, behind which
     /// the stream ends.
     #[error(
-        "stream {stream:?}: {stored} of the append's {of} events stand there already, and not the \
-         others; append those that are missing, expecting {}", Found(*.actual)
+        "stream {stream:?}: {}; append those that are missing, expecting {}",
+        Begun(*.stored, *.of), Found(*.actual)
     )]
     PartlyStored {
         /// The stream.
@@ -218,8 +218,8 @@ pub enum AppendError {
     /// The stream is not at the expected version, some of the append's events stand there already,
     /// and then comes another event.
     #[error(
-        "stream {stream:?}: {stored} of the append's {of} events stand there already, but version \
-         {version} is another event"
+        "stream {stream:?}: {}; version {version} is another event, so read the stream and decide \
+         anew", Begun(*.stored, *.of)
     )]
     Diverged {
         /// The stream.
@@ -233,12 +233,13 @@ pub enum AppendError {
     },
     /// An event stands in the log that the append demanded not to be there.
     #[error(
-        "position {position} holds an event of \"{query}\", of which none was to come after {after}"
+        "position {position} holds an event of \"{query}\", of which none was to stand at position \
+         {after} or behind it; read what happened since and decide anew"
     )]
     ConditionFailed {
         /// The query of which there was to be no event.
         query: Query,
-        /// The place behind which there was to be none.
+        /// The position from which on there was to be none.
         after: Position,
         /// The position of such an event.
         position: Position,
@@ -325,6 +326,23 @@ pub enum AppendError {
     /// append is stored is unknown until the log is opened again.
     #[error("the log has failed, open it again to recover: {0}")]
     Failed(Error),
+}
+
+/// How many of an append's events of a stream stand in it, and how many there are.
+struct Begun(u64, u64);
+
+impl std::fmt::Display for Begun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            // Of another stream some do, or nothing of the append would be known.
+            Self(0, of) => {
+                write!(f, "none of the append's {of} events stands there, but some elsewhere")
+            }
+            Self(stored, of) => {
+                write!(f, "{stored} of the append's {of} events stand there already")
+            }
+        }
+    }
 }
 
 struct Found(Option<StreamVersion>);

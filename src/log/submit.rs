@@ -146,7 +146,7 @@ impl Core {
         }
         let expects = expectations.iter().any(|(_, expected)| *expected != Expected::Any);
         if events.is_empty() && !expects && conditions.is_empty() {
-            return invalid("an append", "has neither events nor conditions");
+            return invalid("an append", "has neither events nor anything to check");
         }
         for (what, count) in
             [("expectations", expectations.len()), ("conditions", conditions.len())]

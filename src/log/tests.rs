@@ -14,6 +14,7 @@ mod queries;
 mod random;
 mod stepped;
 mod subscribing;
+mod undecided;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -285,7 +286,7 @@ fn limits_are_checked_before_anything_is_stored() {
         assert!(refuse("s", NewEvent::new("t", vec![0; 16 << 20])).contains("the event is"));
         assert!(refuse("s", NewEvent::new("t", vec![0; 1 << 20])).contains("the append is"));
         let none = log.append("s", Expected::Any, []).map(drop).unwrap_err();
-        assert_eq!(none.to_string(), "an append has neither events nor conditions");
+        assert_eq!(none.to_string(), "an append has neither events nor anything to check");
         assert_eq!(log.view().end(), Position::START);
         let largest = NewEvent::new("t", vec![9; MIB as usize - 4096 - 64 - 64]);
         for _ in 0..3 {

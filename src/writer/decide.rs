@@ -61,7 +61,7 @@ impl Ground<'_> {
                 if expected.admits(head) {
                     return Ok(Verdict::Store(NextVersions::One(behind(head))));
                 }
-                let streams = [(stream, Some(*expected))];
+                let streams = [(stream, repeat::place(*expected))];
                 self.repeat(draft, &streams, &|_| 0, wrong_version(stream, *expected, head))
             }
             Terms::Full(terms) => self.decide_full(draft, terms),
@@ -74,7 +74,7 @@ impl Ground<'_> {
         {
             let same = repeat::is_same_content(&draft.encoded, &original);
             return if same {
-                Ok(Verdict::Answer(repeat::answer(&original)))
+                Ok(Verdict::Answer(repeat::answer(&original, &terms.stream_of, terms.written)))
             } else {
                 let position = original.first().map_or(Position::START, RecordedEvent::position);
                 Err(AppendError::OperationConflict { operation: *id, position })
@@ -90,7 +90,7 @@ impl Ground<'_> {
             let head = self.head(stream)?;
             if !expected.admits(head) {
                 let refused = wrong_version(stream, *expected, head);
-                let streams = written_with_expectations(terms);
+                let streams = written_with_places(terms);
                 let stream_of = |event: usize| terms.stream_of[event] as usize;
                 return self.repeat(draft, &streams, &stream_of, refused);
             }
@@ -133,7 +133,7 @@ impl Ground<'_> {
     fn check(&mut self, condition: &NoEvents) -> Result<(), AppendError> {
         let NoEvents { query, after } = condition;
         if *after > self.end {
-            let problem = "names a place ahead of the end of the log";
+            let problem = "names a position ahead of the end of the log: it was read elsewhere";
             return Err(AppendError::Invalid { what: "a condition", problem });
         }
         match self.first_match(query, *after)? {
@@ -163,7 +163,10 @@ impl Ground<'_> {
         if let Some(position) = self.overlay.operation(id)
             && let Some(events) = self.overlay.append_at(position)
         {
-            return events.map(Some).map_err(AppendError::Failed);
+            let events = events.map_err(AppendError::Failed)?;
+            // The times of the log decide here too, not how far the index has come.
+            let known = events.first().is_some_and(|first| first.time() >= oldest);
+            return Ok(known.then_some(events));
         }
         let segments = self.segments.snapshot();
         let found = lookup::of_operation(&segments, id, oldest).map_err(AppendError::Failed)?;
@@ -177,7 +180,7 @@ impl Ground<'_> {
     fn repeat(
         &mut self,
         draft: &Draft,
-        streams: &[(&str, Option<Expected>)],
+        streams: &[(&str, Option<StreamVersion>)],
         stream_of: &dyn Fn(usize) -> usize,
         refused: AppendError,
     ) -> Result<Verdict, AppendError> {
@@ -193,41 +196,58 @@ impl Ground<'_> {
             return Err(refused);
         }
         let mut matching = repeat::Matching::new(places);
+        let mut unindexed = Vec::new();
         for (index, encoded) in events.into_iter().enumerate() {
             let stream = stream_of(index);
             let version = matching.next_version(stream);
-            let standing = self.event(streams[stream].0, version)?;
+            let standing = self.event(streams[stream].0, version, &mut unindexed)?;
             matching.compare(stream, encoded, standing);
         }
         matching.verdict(streams, |stream| self.head(stream), refused).map(Verdict::Answer)
     }
 
-    /// The event of a stream with this version.
+    /// The event of a stream with this version. `unindexed` keeps the append in which the last one
+    /// was found, so that an append of many events is not decoded once for each of them.
     fn event(
         &mut self,
         stream: &str,
         version: StreamVersion,
+        unindexed: &mut Vec<RecordedEvent>,
     ) -> Result<Option<RecordedEvent>, AppendError> {
-        if let Some(position) = self.overlay.place(stream, version)
-            && let Some(append) = self.overlay.append_at(position)
-        {
-            let append = append.map_err(AppendError::Failed)?;
-            return Ok(append.into_iter().find(|event| event.position() == position));
+        if let Some(position) = self.overlay.place(stream, version) {
+            if let Some(event) = at_position(unindexed, position) {
+                return Ok(Some(event));
+            }
+            if let Some(append) = self.overlay.append_at(position) {
+                *unindexed = append.map_err(AppendError::Failed)?;
+                return Ok(at_position(unindexed, position));
+            }
         }
         let found = lookup::of_stream(&self.segments.snapshot(), stream, version);
         found.map_err(AppendError::Failed)
     }
 }
 
-/// The streams that an append writes, each with the first expectation of it.
-fn written_with_expectations(terms: &FullTerms) -> Vec<(&str, Option<Expected>)> {
-    let written = terms.streams[..terms.written].iter().enumerate();
-    let streams = written.map(|(index, stream)| {
-        let mut expectations = terms.expectations.iter();
-        let expected = expectations.find(|(of, _)| *of as usize == index);
-        (stream.as_str(), expected.map(|(_, expected)| *expected))
-    });
-    streams.collect()
+/// The streams that an append writes, each with the place where its events go by the first
+/// expectation of a version.
+fn written_with_places(terms: &FullTerms) -> Vec<(&str, Option<StreamVersion>)> {
+    let written = terms.streams[..terms.written].iter();
+    let mut streams: Vec<_> = written.map(|stream| (stream.as_str(), None)).collect();
+    for (stream, expected) in &terms.expectations {
+        if let Some((_, place)) = streams.get_mut(*stream as usize)
+            && place.is_none()
+        {
+            *place = repeat::place(*expected);
+        }
+    }
+    streams
+}
+
+/// The event at a position among those of one append.
+fn at_position(append: &[RecordedEvent], position: Position) -> Option<RecordedEvent> {
+    let first = append.first()?.position();
+    let place = position.get().checked_sub(first.get())?;
+    append.get(usize::try_from(place).ok()?).cloned()
 }
 
 fn behind(head: Option<StreamVersion>) -> StreamVersion {

@@ -20,6 +20,9 @@ use crate::index::plan;
 use crate::position::{Position, StreamVersion};
 use crate::query::Query;
 
+#[cfg(test)]
+mod tests;
+
 /// Events written lately.
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {

@@ -10,14 +10,14 @@ use crate::event::{Expected, RecordedEvent};
 use crate::format::event::{Layout, has_content_of, has_id_of};
 use crate::position::{Position, StreamVersion};
 
-/// The answer that the append of these events got, again.
-pub(super) fn answer(original: &[RecordedEvent]) -> Stored {
-    let mut streams: Vec<(&str, StreamVersion, StreamVersion)> = Vec::new();
-    for event in original {
-        match streams.iter_mut().find(|(stream, ..)| *stream == event.stream()) {
-            Some((_, _, last)) => *last = event.version(),
-            None => streams.push((event.stream(), event.version(), event.version())),
-        }
+/// The answer that the append of these events got, again; they go to `streams` streams, each event
+/// to the one that `stream_of` names.
+pub(super) fn answer(original: &[RecordedEvent], stream_of: &[u32], streams: usize) -> Stored {
+    let mut versions: Vec<Option<(StreamVersion, StreamVersion)>> = vec![None; streams];
+    for (event, stream) in original.iter().zip(stream_of) {
+        let first_and_last = &mut versions[*stream as usize];
+        let (first, _) = first_and_last.unwrap_or((event.version(), event.version()));
+        *first_and_last = Some((first, event.version()));
     }
     let last = original.last();
     Stored {
@@ -27,7 +27,7 @@ pub(super) fn answer(original: &[RecordedEvent]) -> Stored {
         version: last.map_or(StreamVersion::FIRST, RecordedEvent::version),
         time: last.map_or(Timestamp::default(), RecordedEvent::time),
         repeated: true,
-        versions: Versions::Each(streams.iter().map(|(_, first, last)| (*first, *last)).collect()),
+        versions: Versions::Each(versions.into_iter().flatten().collect()),
     }
 }
 
@@ -50,15 +50,18 @@ pub(super) fn split(mut encoded: &[u8]) -> Vec<&[u8]> {
     events
 }
 
-/// Where the events of each stream would have gone; `None` when that is not known of every stream,
-/// because something else than a version was expected of it.
-pub(super) fn places(streams: &[(&str, Option<Expected>)]) -> Option<Vec<StreamVersion>> {
-    let place = |expected: &Option<Expected>| match expected {
-        Some(Expected::NoStream) => Some(StreamVersion::FIRST),
-        Some(Expected::Exact(version)) => Some(version.next()),
-        _ => None,
-    };
-    streams.iter().map(|(_, expected)| place(expected)).collect()
+/// Where the events of a stream go of which this is expected; `None` when that tells no version.
+pub(super) fn place(expected: Expected) -> Option<StreamVersion> {
+    match expected {
+        Expected::NoStream => Some(StreamVersion::FIRST),
+        Expected::Exact(version) => Some(version.next()),
+        Expected::Any | Expected::Exists => None,
+    }
+}
+
+/// Where the events of each stream would have gone; `None` when that is not known of every stream.
+pub(super) fn places(streams: &[(&str, Option<StreamVersion>)]) -> Option<Vec<StreamVersion>> {
+    streams.iter().map(|(_, place)| *place).collect()
 }
 
 /// The comparison of an append's events, in order, with those that stand where they would go.
@@ -121,7 +124,7 @@ impl Matching {
     /// The answer again if all events stand there; `refused` if none does; otherwise what is wrong.
     pub(super) fn verdict(
         self,
-        streams: &[(&str, Option<Expected>)],
+        streams: &[(&str, Option<StreamVersion>)],
         head_of: impl FnOnce(&str) -> Result<Option<StreamVersion>, AppendError>,
         refused: AppendError,
     ) -> Result<Stored, AppendError> {

@@ -71,20 +71,27 @@ pub(crate) fn groups(chunk: &[u8]) -> Vec<std::ops::Range<usize>> {
 }
 
 /// A disk that stops for good after so many calls that change something, as for a process that is
-/// killed. The last of them is done by half if it is a write.
+/// killed. The last of them is done by half if it is a write, or as a whole and not told.
 #[derive(Debug)]
 pub(crate) struct StoppingDisk {
     inner: SimDisk,
     left: Arc<AtomicU64>,
+    last_is_whole: bool,
 }
 
 impl StoppingDisk {
     pub(crate) fn new(inner: SimDisk, calls: u64) -> Self {
-        Self { inner, left: Arc::new(AtomicU64::new(calls)) }
+        Self { inner, left: Arc::new(AtomicU64::new(calls)), last_is_whole: false }
+    }
+
+    /// The same, but the last call, if it is a write, is done as a whole although it fails.
+    pub(crate) fn untold(inner: SimDisk, calls: u64) -> Self {
+        Self { last_is_whole: true, ..Self::new(inner, calls) }
     }
 
     fn wrap(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        Arc::new(StoppingFile { inner: file, left: Arc::clone(&self.left) })
+        let (left, last_is_whole) = (Arc::clone(&self.left), self.last_is_whole);
+        Arc::new(StoppingFile { inner: file, left, last_is_whole })
     }
 }
 
@@ -125,6 +132,7 @@ impl Disk for StoppingDisk {
 struct StoppingFile {
     inner: Arc<dyn DiskFile>,
     left: Arc<AtomicU64>,
+    last_is_whole: bool,
 }
 
 impl DiskFile for StoppingFile {
@@ -137,11 +145,12 @@ impl DiskFile for StoppingFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        // The call that meets the end is done by half; none behind it is done at all.
+        // Behind the call that meets the end none is done at all.
         let last = self.left.load(Ordering::Acquire) == 1;
         spend(&self.left)?;
         if last {
-            self.inner.write_at(&bytes[..bytes.len() / 2], offset)?;
+            let done = if self.last_is_whole { bytes.len() } else { bytes.len() / 2 };
+            self.inner.write_at(&bytes[..done], offset)?;
             return Err(io::Error::other("the disk has stopped"));
         }
         self.inner.write_at(bytes, offset)

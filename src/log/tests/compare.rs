@@ -61,7 +61,7 @@ pub(super) fn check_all(random: &mut Random, view: &View, log: &[Kept]) {
             assert_eq!(view.stream_version(name).unwrap(), version, "the version of {name}");
         }
     }
-    let streams = view.streams().unwrap().into_iter().map(|stream| {
+    let streams = view.streams("").unwrap().into_iter().map(|stream| {
         (stream.name, stream.events, stream.version.get(), stream.last_position.get())
     });
     assert_eq!(streams.collect::<Vec<_>>(), model::streams(log), "the list of streams");

@@ -6,15 +6,17 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::failing::failing;
 use super::{MIB, count, event, small};
-use crate::append::Appended;
+use crate::append::{Append, Appended};
 use crate::clock::{Clock, SimClock, SystemClock};
 use crate::disk::Disk;
 use crate::disk::sim::SimDisk;
 use crate::error::{AppendError, Error, ErrorKind, OpenError, Result};
 use crate::event::{Expected, NewEvent};
-use crate::format::footer::Footer;
+use crate::format::footer::{Footer, section};
 use crate::log::Log;
 use crate::log::engine::Engine;
 use crate::options::{Durability, Options};
@@ -294,4 +296,45 @@ fn f54_a_damaged_index_is_made_again_from_the_events() {
         drop(log);
         disk.write_file("chunk-0000000000", sound.clone());
     }
+}
+
+#[test]
+fn a_fresh_operation_and_a_fresh_stream_read_no_keys_of_sealed_chunks() {
+    let disk = SimDisk::new();
+    let log = open(&disk, small()).unwrap();
+    let made = |millis| uuid::Builder::from_unix_timestamp_millis(millis, &[3; 10]).into_uuid();
+    let once = |log: &Log, stream: &str, id| {
+        let large = NewEvent::new("Big", vec![1; 200 << 10]);
+        Append::new().event(stream, large).operation(id).submit(log)?.wait()
+    };
+    (1_000..1_040).for_each(|millis| _ = once(&log, "big", made(millis)).unwrap());
+    log.close().unwrap();
+    let chunks = disk.list().unwrap().into_iter().filter(|name| name.starts_with("chunk-"));
+    let mut sealed: Vec<_> = chunks.map(|name| (disk.read_file(&name).unwrap(), name)).collect();
+    sealed.retain(|(bytes, _)| Footer::decode(&bytes[bytes.len() - 4096..]).is_ok());
+    assert!(sealed.len() > 5);
+    // What is read of these is damage: of sections of these kinds, and of events, so that nothing
+    // can be made again.
+    let damage = |kinds: &[u32]| {
+        for (bytes, name) in &mut sealed.clone() {
+            let footer = Footer::decode(&bytes[bytes.len() - 4096..]).unwrap();
+            for kind in kinds {
+                bytes[footer.section(*kind).unwrap().offset as usize] ^= 1;
+            }
+            bytes[5_000] ^= 1;
+            disk.write_file(name, bytes.clone());
+        }
+    };
+    damage(&[section::KEYS, section::NAMES, section::POSTINGS, section::OFFSETS]);
+    let log = open(&disk, small()).unwrap();
+    // No filter takes these for a key of its chunk.
+    assert!(!once(&log, "fresh", Uuid::from_u128(77)).unwrap().repeated);
+    assert!(!once(&log, "fresher", made(5_000)).unwrap().repeated);
+    assert!(matches!(once(&log, "fresher", made(1_001)), Err(AppendError::Failed(_))));
+    drop(log);
+    // Of an operation made at another time than those of a chunk not even its filter is read.
+    damage(&[section::KEYS, section::FILTER]);
+    let log = open(&disk, small()).unwrap();
+    assert!(!once(&log, "fresh", made(9_000)).unwrap().repeated);
+    assert!(matches!(once(&log, "fresh", Uuid::from_u128(79)), Err(AppendError::Failed(_))));
 }

@@ -25,7 +25,7 @@ use crate::index::segments::{Segment, Snapshot, head};
 use crate::index::table::TableFlaw;
 use crate::position::{ChunkNumber, Position, StreamVersion};
 
-/// The log as it was at one moment, from [`Log::view`](crate::Log::view) or, beside a writing
+/// The log as it was at one moment, from [`Reader::view`](crate::Reader::view) or, beside a writing
 /// process, from [`View::open`]. Cheap to clone.
 ///
 /// ```

@@ -39,8 +39,8 @@ use threads::Threads;
 /// `Arc`.
 ///
 /// One handle at a time can have a log open, in this process or another; others read beside it with
-/// [`View::open`]. Dropping the handle closes the log as [`Log::close`] does, but cannot tell of
-/// errors.
+/// [`View::open`](crate::View::open). Dropping the handle closes the log as [`Log::close`] does,
+/// but cannot tell of errors.
 pub struct Log {
     core: Arc<Core>,
     reader: Reader,

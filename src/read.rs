@@ -27,7 +27,7 @@ use crate::index::segments::{Segment, Snapshot, head};
 use crate::position::{ChunkNumber, Place, Position, StreamVersion};
 use crate::query::Query;
 
-/// The log as it was at one moment, from [`Log::view`](crate::Log::view) or, beside a writing
+/// The log as it was at one moment, from [`Reader::view`](crate::Reader::view) or, beside a writing
 /// process, from [`View::open`]. Cheap to clone.
 ///
 /// ```

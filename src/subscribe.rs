@@ -49,8 +49,8 @@ pub enum Update {
 /// It ends (`None`) when the log has been closed and everything visible is delivered. A failed log
 /// ends it with one `Err`, the failure, after everything visible. An event that is damaged on disk
 /// is an `Err`, and the subscription goes on behind it; a damaged index that cannot be made again
-/// is an `Err` that may end it. [`Subscription::next_position`] stays before an `Err` until something
-/// behind it is delivered.
+/// is an `Err` that may end it. [`Subscription::next_position`] stays before an `Err` until
+/// something behind it is delivered.
 ///
 /// A slow subscriber holds up nobody and misses nothing: it reads from the log at its own pace, and
 /// what waits for it waits in the log.
@@ -292,13 +292,15 @@ impl fmt::Debug for Subscription {
 /// stream has two methods for every name, and neither can be called.
 ///
 /// ```
+/// # use std::future::poll_fn;
 /// # use std::pin::Pin;
 /// # use futures_core::Stream;
 /// # use paperchase::{Log, Position, Update};
 /// async fn follow(log: &Log) -> paperchase::Result<Position> {
 ///     let mut updates = log.subscribe(Position::START)?.into_updates();
 ///     // With the crate `futures`: `while let Some(update) = updates.next().await`.
-///     while let Some(update) = std::future::poll_fn(|cx| Pin::new(&mut updates).poll_next(cx)).await {
+///     let mut next = async || poll_fn(|context| Pin::new(&mut updates).poll_next(context)).await;
+///     while let Some(update) = next().await {
 ///         match update? {
 ///             Update::Event(event) => println!("{}", event.stream()),
 ///             Update::CaughtUp(position) => return Ok(position),

@@ -61,8 +61,12 @@ fn threads_are_measured_and_nothing_is_lost() {
 #[test]
 fn futures_pipelines_batches_and_streams_are_measured_and_nothing_is_lost() {
     let line = "--seconds 1 --warmup 0.2 --clients 16 --async --pipeline 4 --batch 3 --streams 2";
-    let report = report(&format!("{line} --durability os --size 16"));
+    let report = report(&format!("{line} --durability os --size 16 --subscriptions 100"));
     check(&report);
+    assert_eq!(
+        (&report["settings"]["subscriptions"], &report["idle_wakes"]),
+        (&100.into(), &0.into())
+    );
     assert_eq!(report["durability"], "os");
     assert_eq!(report["events"].as_u64(), report["appends"].as_u64().map(|count| 3 * count));
 }

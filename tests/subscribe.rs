@@ -5,6 +5,10 @@
 //! of them. Time decides nothing: who waits is awaited.
 
 #![allow(clippy::unwrap_used, reason = "what is wrong ends the test")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "subscribers outlive the log in threads of their own"
+)]
 
 mod support;
 

@@ -25,6 +25,7 @@ mod check;
 mod drive;
 mod executor;
 mod figures;
+mod idle;
 mod ledger;
 mod load;
 mod machine;
@@ -32,6 +33,7 @@ mod payload;
 mod probe;
 mod report;
 
+use idle::Idle;
 use ledger::StreamLedger;
 use payload::{Identity, Pool};
 use report::Report;
@@ -76,6 +78,9 @@ pub(super) struct Args {
     /// All clients are futures on one thread, in place of a thread each.
     #[arg(long = "async")]
     asynchronous: bool,
+    /// Idle subscriptions, each to a stream that gets no events.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    subscriptions: u32,
     /// An empty or missing directory for the log, which is kept. Without it: a temporary one.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -148,11 +153,14 @@ pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     let before = probe()?;
     let label = place.path.display().to_string();
     let log = options.clone().open(&place.path).map_err(|error| CliError::open(&label, &error))?;
+    let idle = Idle::subscribe(&log, args.subscriptions)?;
     let driven = drive::drive(&log, args, &pool, &clock, &interrupted);
+    let idle_wakes = idle.wakes();
     let closed = log.close();
     let checked = drive::check_again(&place.path, &pool, &driven, &clock);
     let after = probe()?;
     let mut report = Report::new(args, &options, &driven, checked);
+    report.idle_wakes = idle_wakes;
     report.look_around(args, &place.path);
     report.add_probes(before, after);
     if let Err(error) = closed {

@@ -70,7 +70,10 @@ impl Reader {
     /// for update in log.subscribe(Position::START)? {
     ///     match update? {
     ///         Update::Event(event) => println!("{}: {}", event.position(), event.event_type()),
-    ///         Update::CaughtUp(position) => break println!("live from {position} on"),
+    ///         Update::CaughtUp(position) => {
+    ///             println!("live from {position} on");
+    ///             # break;
+    ///         }
     ///         _ => {}
     ///     }
     /// }

@@ -45,6 +45,8 @@ pub(super) struct Report {
     latency_us: Option<Latency>,
     /// Appends that found the log's queue full.
     refused: u64,
+    /// How often an idle subscription was woken.
+    pub(super) idle_wakes: u64,
     disk: DiskFigures,
     queues: Queues,
     stages: Stages,
@@ -67,6 +69,7 @@ struct Settings {
     pipeline: u32,
     batch: u32,
     streams: u32,
+    subscriptions: u32,
     size: u64,
     seconds: f64,
     warmup: f64,
@@ -124,6 +127,7 @@ impl Report {
             settings,
             latency_us: Some(Latency::of(&tally.latency)).filter(|latency| latency.samples > 0),
             refused: tally.refused,
+            idle_wakes: 0,
             disk: DiskFigures::between(&before.disk, &after.disk, seconds, args.size),
             queues: Queues {
                 appends: QueueFigures::between(&before.appends, &after.appends),
@@ -261,6 +265,10 @@ impl Report {
              {} refused as busy",
             disk.bytes_per_payload_byte, self.refused
         ));
+        if self.settings.subscriptions > 0 {
+            let (count, wakes) = (self.settings.subscriptions, self.idle_wakes);
+            lines.push(format!("{count:>12} idle subscriptions, woken {wakes} times"));
+        }
     }
 
     fn stage_table(&self, lines: &mut Vec<String>) {
@@ -357,6 +365,7 @@ impl Settings {
             pipeline: args.pipeline,
             batch: args.batch,
             streams: args.streams,
+            subscriptions: args.subscriptions,
             size: args.size,
             seconds: args.seconds.as_secs_f64(),
             warmup: args.warmup.as_secs_f64(),

@@ -152,8 +152,7 @@ fn holds(expected: Expected, head: Option<u64>) -> bool {
 fn of_operation<'a>(log: &'a [Kept], id: Uuid, at: &Moment) -> Option<Vec<&'a Kept>> {
     let first = log.iter().rev().find(|kept| kept.operation == Some(id))?;
     let age = at.now.as_nanos().saturating_sub(first.time.as_nanos());
-    let acked = first.position < at.visible;
-    if acked && at.horizon.is_some_and(|horizon| u128::from(age) > horizon.as_nanos()) {
+    if at.horizon.is_some_and(|horizon| u128::from(age) > horizon.as_nanos()) {
         return None;
     }
     Some(log.iter().filter(|kept| kept.append == first.position).collect())

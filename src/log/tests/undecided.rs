@@ -245,6 +245,18 @@ fn an_append_follows_the_one_before() {
         let [first, second] = stage.play(met, append(1, Expected::NoStream), next);
         let (first, second) = (first.unwrap(), second.unwrap());
         assert_eq!((first.version.get(), second.version.get()), (1, 3), "{met:?}");
+        // Of all streams of an append, in whatever order they are named.
+        let first = to("a", [1]).event("b", large(2)).event("c", large(3)).event("b", large(4));
+        let second = to("c", [5]).event("b", large(6)).event("a", large(7));
+        let expected = [("a", 0), ("b", 1), ("c", 0)].into_iter();
+        let second = expected.fold(second, |all, (stream, version)| {
+            all.expect(stream, Expected::Exact(StreamVersion::new(version)))
+        });
+        let [_, second] = Stage::new(met).play(met, first, second);
+        let second = second.unwrap();
+        let parts = second.streams().iter();
+        let parts: Vec<_> = parts.map(|it| (it.stream.as_str(), it.last_version.get())).collect();
+        assert_eq!(parts, [("c", 1), ("b", 2), ("a", 1)], "{met:?}");
     }
 }
 

@@ -100,6 +100,9 @@ impl Model {
             2 => self.ask_place(),
             _ => self.ask_append(),
         }
+        let [older, newer] = &self.overlay.generations;
+        let apart = newer.index.event_count() == 0 || older.end() <= newer.first;
+        assert!(apart, "no event is indexed twice");
     }
 
     fn ask_match(&mut self) {

@@ -144,6 +144,20 @@ impl Query {
         self
     }
 
+    /// Number of all names, and of alternatives that have none.
+    pub(crate) fn names(&self) -> usize {
+        self.items.iter().map(|item| item.names().max(1)).sum()
+    }
+
+    /// Bytes of all names.
+    pub(crate) fn size(&self) -> usize {
+        let lists = |item: &QueryItem| {
+            [&item.types, &item.tags, &item.streams, &item.categories]
+                .map(|names| names.iter().map(String::len).sum::<usize>())
+        };
+        self.items.iter().flat_map(lists).sum()
+    }
+
     /// What is wrong with it, if it is larger than its limits.
     pub(crate) fn problem(&self) -> Option<&'static str> {
         if self.items.len() > QUERY_ITEMS_MAX {

@@ -114,7 +114,7 @@ impl Core {
         wait: Duration,
     ) -> Result<Ack, AppendError> {
         let (promise, ack) = promise(&self.lounge, streams);
-        let bytes = draft.encoded.len();
+        let bytes = draft.encoded.len() + draft.terms.size();
         let submission = Submission { draft, promise };
         self.appends.push(submission, bytes, wait).map_err(|refused| match refused {
             Refused::Full => AppendError::Busy,
@@ -148,8 +148,8 @@ impl Core {
         if events.is_empty() && !expects && conditions.is_empty() {
             return invalid("an append", "has neither events nor anything to check");
         }
-        for (what, count) in
-            [("expectations", expectations.len()), ("conditions", conditions.len())]
+        let names = conditions.iter().map(|condition| condition.query.names()).sum::<usize>();
+        for (what, count) in [("expectations", expectations.len()), ("names in conditions", names)]
         {
             if count > APPEND_TERMS_MAX {
                 let (size, max) = (count as u64, APPEND_TERMS_MAX as u64);

@@ -26,6 +26,19 @@ pub(crate) enum Terms {
     Full(Box<FullTerms>),
 }
 
+impl Terms {
+    /// Bytes that it holds of names, which take room in the queue.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::OneStream(_) => 0,
+            Self::Full(terms) => {
+                let conditions = terms.conditions.iter().map(|condition| condition.query.size());
+                terms.streams.iter().map(String::len).chain(conditions).sum()
+            }
+        }
+    }
+}
+
 /// All that an append can ask for.
 #[derive(Debug, Default)]
 pub(crate) struct FullTerms {

@@ -10,7 +10,8 @@ use crate::error::OpenError;
 pub const EVENT_SIZE_MAX: usize = 16 << 20;
 /// Largest append, as stored: 64 MiB, or what fits a chunk if that is less.
 pub const APPEND_SIZE_MAX: usize = 64 << 20;
-/// Most expectations of one append, and most names in its other conditions.
+/// Most expectations of one append, and most of its other conditions, which together have at most
+/// as many names as one query may have.
 pub const APPEND_TERMS_MAX: usize = 4096;
 /// Longest stream name, in bytes.
 pub const STREAM_NAME_MAX: usize = 1024;

@@ -14,6 +14,7 @@ use crate::event::{Expected, NewEvent};
 use crate::format::event::{self, FIXED_SIZE, Place};
 use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE};
 use crate::options::{APPEND_SIZE_MAX, APPEND_TERMS_MAX};
+use crate::query::{QUERY_ITEMS_MAX, QUERY_NAMES_MAX};
 use crate::stage::ack::{Ack, promise};
 use crate::stage::queue::Refused;
 use crate::writer::Submission;
@@ -149,10 +150,14 @@ impl Core {
             return invalid("an append", "has neither events nor anything to check");
         }
         let names = conditions.iter().map(|condition| condition.query.names()).sum::<usize>();
-        for (what, count) in [("expectations", expectations.len()), ("names in conditions", names)]
-        {
-            if count > APPEND_TERMS_MAX {
-                let (size, max) = (count as u64, APPEND_TERMS_MAX as u64);
+        let counts = [
+            ("expectations", expectations.len(), APPEND_TERMS_MAX),
+            ("conditions", conditions.len(), APPEND_TERMS_MAX),
+            ("names in conditions", names, QUERY_ITEMS_MAX * QUERY_NAMES_MAX),
+        ];
+        for (what, count, max) in counts {
+            if count > max {
+                let (size, max) = (count as u64, max as u64);
                 return Err(AppendError::TooMany { what, size, max });
             }
         }

@@ -6,6 +6,8 @@ mod audit_trail;
 mod bank;
 #[path = "../examples/courses.rs"]
 mod courses;
+#[path = "../examples/forwarder/main.rs"]
+mod forwarder;
 
 #[test]
 fn audit_trail_runs() {
@@ -20,4 +22,9 @@ fn bank_runs() {
 #[test]
 fn courses_runs() {
     courses::main().expect("the example runs to its end");
+}
+
+#[test]
+fn forwarder_runs() {
+    forwarder::main().expect("the example runs to its end");
 }

@@ -149,6 +149,9 @@ impl Core {
         if events.is_empty() && !expects && conditions.is_empty() {
             return invalid("an append", "has neither events nor anything to check");
         }
+        if let Some(problem) = conditions.iter().find_map(|condition| condition.query.problem()) {
+            return invalid("the query of a condition", problem);
+        }
         let names = conditions.iter().map(|condition| condition.query.names()).sum::<usize>();
         let counts = [
             ("expectations", expectations.len(), APPEND_TERMS_MAX),
@@ -161,10 +164,7 @@ impl Core {
                 return Err(AppendError::TooMany { what, size, max });
             }
         }
-        match conditions.iter().find_map(|condition| condition.query.problem()) {
-            Some(problem) => invalid("the query of a condition", problem),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Adds an event behind the others of its append.

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use crate::chunk::Chunk;
 use crate::chunk::scan::{self, Cursor, ScannedEvent};
-use crate::chunk::supply::Supply;
+use crate::chunk::supply::{DurablePlace, Supply};
 use crate::error::{Damage, Error, ErrorKind, Result};
 use crate::index::ChunkIndex;
 use crate::index::segments::{Segment, Segments};
 use crate::stage::bell::{Bell, Keys};
+use crate::stage::page::StatsPage;
 use crate::stage::pending::{GroupPlace, PendingGroup};
 use crate::stage::queue::{Queue, Taken};
 use crate::stage::stats::StageMeter;
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) segments: Arc<Segments>,
     pub(crate) marks: Arc<Watermarks>,
     pub(crate) bell: Arc<Bell>,
+    pub(crate) page: Arc<StatsPage>,
     pub(crate) failure: Arc<Failure>,
     pub(crate) meter: Arc<StageMeter>,
 }
@@ -105,13 +107,27 @@ impl Chaser {
             group.fail(self.shared.failure.get().unwrap_or(&stopped));
             return;
         }
-        self.shared.marks.advance_visible(self.cursor.position);
+        self.show();
         for answer in group.answers {
             answer.promise.answer(answer.outcome);
         }
         if grows {
             self.shared.bell.ring(&self.keys);
         }
+    }
+
+    /// Makes visible what was read back, here and to other processes, before any of it is acked.
+    fn show(&self) {
+        if self.shared.marks.visible() == self.cursor.position {
+            return;
+        }
+        self.shared.marks.advance_visible(self.cursor.position);
+        let (position, end) = (self.cursor.position, self.cursor.end());
+        self.shared.page.visible(&DurablePlace {
+            position,
+            chunk: self.segment.chunk.number(),
+            end,
+        });
     }
 
     fn index(&mut self, place: GroupPlace) -> Result<()> {
@@ -123,27 +139,37 @@ impl Chaser {
             self.shared.supply.request_seal(full);
             self.cursor.offset = place.offset;
         }
-        let chunk = &self.segment.chunk;
-        let bytes = chunk.view(place.offset..place.offset + place.length)?;
-        let number = chunk.number();
-        let group = scan::check_group(&bytes, chunk.salt, &self.cursor)
-            .map_err(|bad| bad.damage(number, place.offset))?;
-        let body = scan::body_of(&bytes, &group.header).unwrap_or(&[]);
-        let index = self.segment.index.memory();
-        let index =
-            index.ok_or_else(|| Error::new(ErrorKind::Bug, "the active chunk is sealed"))?;
-        let mut index = index.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let keys = &mut self.keys;
-        keys.begin(&self.shared.bell);
-        let mut insert =
-            |event: ScannedEvent<'_>| index.insert_heard(&event, |hash| keys.add(hash));
-        scan::visit_events(body, chunk.salt, &self.cursor, &group.header, &mut insert).map_err(
-            |(offset, flaw)| {
-                let (what, expected, found) = flaw.describe();
-                Damage::new((number, offset), what, expected, found)
-            },
-        )?;
-        self.cursor = self.cursor.after(&group);
+        let end = place.offset + place.length;
+        self.keys.begin(&self.shared.bell);
+        self.cursor = index_group(&self.segment, &self.cursor, end, &mut self.keys)?;
         Ok(())
     }
+}
+
+/// Checks the group at the cursor, which ends at or before `end`, and adds its events to the index
+/// of its chunk, and their keys to those of which the bell will tell. Returns where the next group
+/// stands.
+pub(crate) fn index_group(
+    segment: &Segment,
+    at: &Cursor,
+    end: u64,
+    keys: &mut Keys,
+) -> Result<Cursor> {
+    let chunk = &segment.chunk;
+    let bytes = chunk.view(at.offset..end)?;
+    let number = chunk.number();
+    let group =
+        scan::check_group(&bytes, chunk.salt, at).map_err(|bad| bad.damage(number, at.offset))?;
+    let body = scan::body_of(&bytes, &group.header).unwrap_or(&[]);
+    let index = segment.index.memory();
+    let index = index.ok_or_else(|| Error::new(ErrorKind::Bug, "the active chunk is sealed"))?;
+    let mut index = index.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut insert = |event: ScannedEvent<'_>| index.insert_heard(&event, |hash| keys.add(hash));
+    scan::visit_events(body, chunk.salt, at, &group.header, &mut insert).map_err(
+        |(offset, flaw)| {
+            let (what, expected, found) = flaw.describe();
+            Damage::new((number, offset), what, expected, found)
+        },
+    )?;
+    Ok(at.after(&group))
 }

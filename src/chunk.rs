@@ -6,6 +6,7 @@
 //! thread per file. Knows nothing of indexes.
 
 pub(crate) mod directory;
+pub(crate) mod prove;
 pub(crate) mod recover;
 pub(crate) mod scan;
 pub(crate) mod supply;
@@ -70,7 +71,7 @@ impl ChunkFile {
         Ok(Self { number, capacity, file, keeper, map, prepared, written })
     }
 
-    /// The first `length` bytes of a file that another process writes.
+    /// The first `length` bytes of a file that another process writes, for reading alone.
     pub(crate) fn beside(
         file: Arc<dyn DiskFile>,
         number: ChunkNumber,
@@ -126,6 +127,11 @@ impl ChunkFile {
         self.file.write_at(bytes, offset)
     }
 
+    /// Fills `bytes` from `offset`, settled or not.
+    pub(crate) fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_at(bytes, offset)
+    }
+
     /// Length of the file.
     pub(crate) fn size(&self) -> io::Result<u64> {
         self.file.size()
@@ -139,6 +145,11 @@ impl ChunkFile {
     /// Opens bytes below `end` for reading. They will never be written again.
     pub(crate) fn settle(&self, end: u64) {
         self.map.settle(end);
+    }
+
+    /// How far bytes are open for reading.
+    pub(crate) fn settled(&self) -> u64 {
+        self.map.settled()
     }
 }
 

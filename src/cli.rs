@@ -13,6 +13,7 @@ mod consumers;
 mod export;
 mod failure;
 mod files;
+mod follow;
 mod import;
 mod info;
 mod inspect;

@@ -17,7 +17,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-pub use map::Map;
+pub use map::{Map, SharedPage};
 pub use os::OsDisk;
 
 /// One directory that holds one log. Names are plain file names.
@@ -53,6 +53,23 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`LockError::Held`] when another handle has it.
     fn lock(&self) -> Result<Box<dyn fmt::Debug + Send + Sync>, LockError>;
+
+    /// Opens a page of numbers that processes share, for writing by making it where it is missing.
+    /// It is for the living: nothing of it is ever durable. Storing to it never fails, so it is
+    /// only given where its place on the disk is taken for good.
+    ///
+    /// Unless a disk says otherwise, its page is seen by its writer alone.
+    ///
+    /// # Errors
+    /// For reading: `NotFound` where there is none, `UnexpectedEof` where it is not whole.
+    /// `Unsupported` where none can be shared; otherwise whatever the operating system reports.
+    fn page(&self, name: &str, access: Access) -> io::Result<SharedPage> {
+        let _ = name;
+        match access {
+            Access::Write => Ok(SharedPage::in_memory(None)),
+            Access::Read => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
 
     /// How people call this directory.
     fn label(&self) -> String;

@@ -40,6 +40,10 @@ pub enum ErrorKind {
     /// Bytes on disk are not what was written.
     #[error("damaged bytes")]
     Damage,
+    /// The log that was followed is no longer there: another, or an older state of it, is in its
+    /// place.
+    #[error("the log was replaced")]
+    Replaced,
     /// The log was closed, or stopped after an earlier failure.
     #[error("the log has stopped")]
     Stopped,

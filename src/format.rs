@@ -11,6 +11,7 @@ pub(crate) mod footer;
 pub(crate) mod group;
 pub(crate) mod header;
 pub(crate) mod hint;
+pub(crate) mod stats;
 mod wire;
 
 /// The format version that this crate writes and reads.

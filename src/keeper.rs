@@ -23,6 +23,7 @@ use crate::index::segments::{Segment, Segments};
 use crate::index::table::{self, SealedPlace, Table};
 use crate::options::Options;
 use crate::position::ChunkNumber;
+use crate::stage::page::StatsPage;
 use crate::stage::stats::StageMeter;
 use crate::stage::{Failure, Step};
 
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) supply: Arc<Supply>,
     pub(crate) segments: Arc<Segments>,
     pub(crate) failure: Arc<Failure>,
+    pub(crate) page: Arc<StatsPage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) meter: Arc<StageMeter>,
 }
@@ -66,6 +68,8 @@ impl Keeper {
     pub(crate) fn step(&mut self) -> Step {
         let now = self.shared.clock.monotonic();
         let orders = self.shared.supply.orders();
+        self.shared.page.beat(self.shared.failure.get().is_some());
+        self.shared.page.synced(&orders.place);
         if now >= self.hint_due {
             self.hint_due = now + HINT_AGE_MAX;
             match self.hint.write(self.log, orders.place, false) {
@@ -96,7 +100,10 @@ impl Keeper {
     pub(crate) fn finish(&mut self) -> Result<()> {
         let place = self.shared.supply.orders().place;
         let written = self.hint.write(self.log, place, true).and_then(|_| self.hint.sync());
-        written.map_err(|error| Error::from_io("write the hint", error))
+        written.map_err(|error| Error::from_io("write the hint", error))?;
+        self.shared.page.synced(&place);
+        self.shared.page.close();
+        Ok(())
     }
 
     fn worked(&self) -> Step {

@@ -86,7 +86,7 @@ pub use clock::Timestamp;
 pub use consumer::{ConsumerInfo, Lag};
 pub use error::{AppendError, Damage, Error, ErrorKind, OpenError, Result};
 pub use event::{ContentKind, Expected, NewEvent, RecordedEvent, category};
-pub use log::{Consumer, Log, OpenReport, Reader};
+pub use log::{Consumer, Follower, Log, OpenReport, Reader, WriterState};
 pub use options::{
     APPEND_SIZE_MAX, APPEND_TERMS_MAX, Durability, EVENT_SIZE_MAX, Options, STREAM_NAME_MAX,
     TAG_MAX, TAGS_MAX, TYPE_MAX,

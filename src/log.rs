@@ -7,6 +7,7 @@
 mod beside;
 mod consume;
 mod engine;
+mod follow;
 mod reader;
 mod recovery;
 mod submit;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use consume::Consumer;
+pub use follow::{Follower, WriterState};
 pub use reader::Reader;
 pub use recovery::OpenReport;
 
@@ -39,8 +41,8 @@ use threads::Threads;
 /// `Arc`.
 ///
 /// One handle at a time can have a log open, in this process or another; others read beside it with
-/// [`View::open`](crate::View::open). Dropping the handle closes the log as [`Log::close`] does,
-/// but cannot tell of errors.
+/// [`View::open`](crate::View::open) or [`Log::follow`]. Dropping the handle closes the log as
+/// [`Log::close`] does, but cannot tell of errors.
 pub struct Log {
     core: Arc<Core>,
     reader: Reader,

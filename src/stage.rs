@@ -6,6 +6,7 @@
 
 pub(crate) mod ack;
 pub(crate) mod bell;
+pub(crate) mod page;
 pub(crate) mod park;
 pub(crate) mod pending;
 pub(crate) mod queue;

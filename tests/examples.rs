@@ -6,6 +6,8 @@ mod audit_trail;
 mod bank;
 #[path = "../examples/courses.rs"]
 mod courses;
+#[path = "../examples/follow.rs"]
+mod follow;
 #[path = "../examples/forwarder/main.rs"]
 mod forwarder;
 
@@ -27,4 +29,9 @@ fn courses_runs() {
 #[test]
 fn forwarder_runs() {
     forwarder::main().expect("the example runs to its end");
+}
+
+#[test]
+fn follow_runs() {
+    follow::main().expect("the example runs to its end");
 }

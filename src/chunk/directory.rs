@@ -7,6 +7,8 @@
 use std::io;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::{Chunk, file_name, number_of};
 use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Damage, Error, OpenError};
@@ -74,7 +76,7 @@ pub(crate) fn read(disk: &dyn Disk, access: Access) -> Result<Directory, OpenErr
             Header::Blank => return Err(bad_header(*number, Flaw::Magic)),
             Header::Bad(flaw) => return Err(bad_header(*number, flaw)),
             Header::Sound(header) => {
-                check_place(&header, *number, last.as_ref().map(|last| &last.0))?;
+                check_place(&header, *number, last.as_ref().map_or(header.log, |it| it.0.log))?;
                 if let Some((before, file)) = last.take() {
                     chunks.push(list(before, file, Some(&header))?);
                 }
@@ -130,25 +132,20 @@ fn bad_header(number: ChunkNumber, flaw: Flaw) -> OpenError {
     OpenError::Corrupt(Damage::new((number, 0), what, expected, found))
 }
 
-/// Whether a chunk belongs where it was found, behind `before`.
-fn check_place(
-    header: &ChunkHeader,
-    number: ChunkNumber,
-    before: Option<&ChunkHeader>,
-) -> Result<(), OpenError> {
+/// Whether a chunk belongs where it was found, among those of `log`.
+fn check_place(header: &ChunkHeader, number: ChunkNumber, log: Uuid) -> Result<(), OpenError> {
     let foreign = |why: String| Err(OpenError::Foreign { file: file_name(number), why });
     if header.number != number {
         return foreign(format!("its header says that it is chunk {}", header.number));
     }
-    if let Some(before) = before
-        && before.log != header.log
-    {
-        return foreign(format!("it is of log {}, the others are of {}", header.log, before.log));
+    if header.log != log {
+        return foreign(format!("it is of log {}, the others are of {log}", header.log));
     }
     Ok(())
 }
 
-fn list(
+/// What a chunk is, before the chunk `next`.
+pub(crate) fn list(
     header: ChunkHeader,
     file: Arc<dyn DiskFile>,
     next: Option<&ChunkHeader>,
@@ -196,6 +193,33 @@ fn read_footer(file: &dyn DiskFile, header: &ChunkHeader) -> io::Result<Option<(
     file.read_at(&mut block, offset)?;
     let footer = Footer::decode(&block).ok();
     Ok(footer.filter(|it| it.file_size == size && size >= header.capacity).map(|it| (it, offset)))
+}
+
+/// The newest hint of a log, where there is one.
+pub(crate) fn newest_hint(disk: &dyn Disk, log: Uuid) -> io::Result<Option<Hint>> {
+    Ok(Hint::newest(&read_hint(disk)?, log))
+}
+
+/// The header of a chunk and its file, where it has a sound header that says that it belongs there.
+pub(crate) fn begun(
+    disk: &dyn Disk,
+    number: ChunkNumber,
+    log: Uuid,
+) -> Result<(ChunkHeader, Arc<dyn DiskFile>), OpenError> {
+    let name = file_name(number);
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => OpenError::MissingChunk(number),
+        _ => OpenError::Failed(Error::from_io(&format!("read {name}"), error)),
+    };
+    let file = disk.open(&name, Access::Read).map_err(failed)?;
+    match read_header(&*file).map_err(failed)? {
+        Header::Blank => Err(OpenError::MissingChunk(number)),
+        Header::Bad(flaw) => Err(bad_header(number, flaw)),
+        Header::Sound(header) => {
+            check_place(&header, number, log)?;
+            Ok((header, file))
+        }
+    }
 }
 
 fn read_hint(disk: &dyn Disk) -> io::Result<Vec<u8>> {

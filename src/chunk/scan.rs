@@ -87,6 +87,24 @@ pub(crate) fn check_group(
         let (expected, found) = (hex32(expected), hex32(group.body_checksum));
         return Err(BadGroup::new((true, false), "group body checksum", expected, found));
     }
+    check_fit(header, at)?;
+    Ok(group)
+}
+
+/// Checks the group header that `bytes`, read at the cursor, begin with, and its fit to what came
+/// before. Says nothing of the body.
+pub(crate) fn check_header(
+    bytes: &[u8],
+    salt: ChunkSalt,
+    at: &Cursor,
+) -> Result<CheckedHeader, BadGroup> {
+    let group = GroupHeader::decode(bytes, salt, at.offset).map_err(bad_header)?;
+    check_fit(&group.header, at)?;
+    Ok(group)
+}
+
+/// Checks that a group, sound in itself, continues what came before.
+fn check_fit(header: &GroupHeader, at: &Cursor) -> Result<(), BadGroup> {
     let unfit = |what, expected: String, found: String| {
         Err(BadGroup::new((true, true), what, expected, found))
     };
@@ -102,7 +120,7 @@ pub(crate) fn check_group(
         let (expected, found) = (at.time.as_nanos(), header.time.as_nanos());
         return unfit("time", format!("at least {expected} ns"), format!("{found} ns"));
     }
-    Ok(group)
+    Ok(())
 }
 
 /// The body of the group that `bytes` begin with, when they hold all of it.

@@ -318,7 +318,7 @@ impl Pipeline<'_> {
 }
 
 /// A flag that the first SIGINT or SIGTERM sets. The second ends the process at once.
-fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
+pub(super) fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         let second = Arc::clone(&flag);

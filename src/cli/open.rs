@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::files::{Files, Noted, Writer};
 use super::{CliError, failure, show};
 use crate::clock::{Clock, SystemClock};
-use crate::{Log, OpenError, OpenReport, Options, View};
+use crate::{Follower, Log, OpenError, OpenReport, Options, View};
 
 /// How often a look beside a writer is tried again.
 const BESIDE_TRIES: u32 = 20;
@@ -51,6 +51,13 @@ pub(super) fn for_reading(dir: &Path) -> Result<Reading, CliError> {
     let mut wait = Wait::new(&files);
     let state = loop {
         let state = if files.is_clean() { State::Closed } else { recover(dir, &files)? };
+        if let State::Open(Some(pid)) = state
+            && let Ok((view, Some(teller))) = View::open_telling(dir)
+            && teller == u64::from(pid)
+        {
+            // The writer itself tells how far it has acked.
+            return Ok(Reading { view, files: Files::of(dir)?, state });
+        }
         match state {
             State::Open(_) | State::Unclosed if wait.goes_on() => {}
             _ => break state,
@@ -63,6 +70,15 @@ pub(super) fn for_reading(dir: &Path) -> Result<Reading, CliError> {
         tell_unproven(&view, state);
     }
     Ok(Reading { view, files, state })
+}
+
+/// Opens an existing log to follow it.
+pub(super) fn for_following(dir: &Path) -> Result<Follower, CliError> {
+    let files = Files::of(dir)?;
+    if !files.is_clean() {
+        recover(dir, &files)?;
+    }
+    Log::follow(dir).map_err(|error| refused(&files, &error))
 }
 
 /// Who writes a log, asked when all that was acked before the call is noted as durable, or will not

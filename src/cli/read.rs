@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use comfy_table::{Cell, ColumnConstraint, ContentArrangement, Row, Table, Width};
 
+use super::follow::Following;
 use super::show::{self, Output};
 use super::{CliError, Outcome, args, failure, line, open};
 use crate::{Error, Position, Query, RecordedEvent, StreamVersion, View};
@@ -23,7 +24,7 @@ const TITLES: [&str; 6] = [">POSITION", "STREAM", ">VERSION", "TYPE", "TIME", "D
 const DATA_MIN: u16 = 20;
 
 /// Read events as a table, or as JSON lines
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 An event is shown when it has any of the types and all of the tags, and is in any of the streams
 and categories; what is not named is not asked for.
@@ -33,7 +34,8 @@ Examples:
   paperchase read data --stream cart-7 --from 3
   paperchase read data --type OrderPlaced --type OrderPaid --backwards --limit 5 --json
   paperchase read data --category cart --tag sku:7 --tag gift
-  paperchase read data --query 'type=OrderPaid tag=sku:7 or stream=\"cart 7\"'")]
+  paperchase read data --query 'type=OrderPaid tag=sku:7 or stream=\"cart 7\"'
+  paperchase read data --category cart --follow")]
 #[command(group = clap::ArgGroup::new("filter").multiple(true).conflicts_with("query"))]
 pub(super) struct Args {
     /// Directory of the log
@@ -64,6 +66,9 @@ pub(super) struct Args {
     /// Downwards, from the end or from --from
     #[arg(long)]
     backwards: bool,
+    /// Go on as events come, until Ctrl-C
+    #[arg(long, short, conflicts_with = "backwards")]
+    follow: bool,
     /// One JSON object a line, as `export` writes it
     #[arg(long)]
     json: bool,
@@ -72,39 +77,84 @@ pub(super) struct Args {
 type Events = Box<dyn Iterator<Item = Result<RecordedEvent, Error>>>;
 
 pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
-    let reading = open::for_reading(&args.dir)?;
-    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let events = select(args, &reading.view)?.take(limit);
     let mut output = Output::new();
-    if args.json {
-        let mut text = Vec::new();
-        for event in events {
-            text.clear();
-            line::write(&mut text, &event?);
-            output.bytes(&text)?;
-        }
+    if args.follow {
+        follow(args, &mut output)?;
     } else {
-        print_table(events, &mut output)?;
+        let reading = open::for_reading(&args.dir)?;
+        let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+        let events = select(args, &reading.view)?.take(limit);
+        print(args, events, &mut Vec::new(), &mut output)?;
     }
     output.finish()?;
     Ok(Outcome::Good)
 }
 
+/// Prints what there is and goes on, from view to view.
+fn follow(args: &Args, output: &mut Output) -> Result<(), CliError> {
+    let mut following = Following::start(&args.dir)?;
+    let mut rest = args.clone();
+    let mut widths = Vec::new();
+    loop {
+        let view = following.view();
+        let limit = usize::try_from(rest.limit).unwrap_or(usize::MAX);
+        let events = select(&rest, &view)?.take(limit).take_while(|_| !following.is_stopped());
+        let events = events.inspect(|event| {
+            let Ok(event) = event else { return };
+            let by_version = lone_stream(args).is_some();
+            let last = if by_version { event.version().get() } else { event.position().get() };
+            rest.from = Some(last + 1);
+            rest.limit -= 1;
+        });
+        print(args, events, &mut widths, output)?;
+        output.flush()?;
+        if lone_stream(args).is_none() {
+            rest.from = rest.from.max(Some(view.end().get()));
+        }
+        if rest.limit == 0 || !following.wait_beyond(view.end())? {
+            return Ok(());
+        }
+    }
+}
+
+fn print(
+    args: &Args,
+    events: impl Iterator<Item = Result<RecordedEvent, Error>>,
+    widths: &mut Vec<u16>,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    if !args.json {
+        return print_table(events, widths, output);
+    }
+    let mut text = Vec::new();
+    for event in events {
+        text.clear();
+        line::write(&mut text, &event?);
+        output.bytes(&text)?;
+    }
+    Ok(())
+}
+
 fn select(args: &Args, view: &View) -> Result<Events, CliError> {
     for stream in &args.stream {
-        if view.stream_version(stream)?.is_none() {
+        if !args.follow && view.stream_version(stream)?.is_none() {
             failure::say(format_args!("stream {stream:?} has no events"));
             failure::hint("`paperchase streams` lists all names");
         }
     }
-    let query = query(args);
-    if let [stream] = &args.stream[..]
-        && query == Query::stream(stream)
-    {
+    if let Some(stream) = lone_stream(args) {
         let versions = range(args, StreamVersion::new);
         return Ok(directed(args, view.read_stream(stream, versions)?));
     }
-    Ok(directed(args, view.read(&query, range(args, Position::new))?))
+    Ok(directed(args, view.read(&query(args), range(args, Position::new))?))
+}
+
+/// The stream that is asked for alone, and so read by its versions.
+fn lone_stream(args: &Args) -> Option<&str> {
+    match &args.stream[..] {
+        [stream] if query(args) == Query::stream(stream) => Some(stream),
+        _ => None,
+    }
 }
 
 fn query(args: &Args) -> Query {
@@ -130,22 +180,22 @@ fn directed(
     if args.backwards { Box::new(events.rev()) } else { Box::new(events) }
 }
 
+/// Later pages keep at least the widths of the first, so that columns stay in line.
 fn print_table(
     events: impl Iterator<Item = Result<RecordedEvent, Error>>,
+    widths: &mut Vec<u16>,
     output: &mut Output,
 ) -> Result<(), CliError> {
     let mut page = Vec::with_capacity(PAGE);
-    // Later pages keep at least the widths of the first, so that columns stay in line.
-    let mut widths = Vec::new();
     for event in events {
         page.push(event?);
         if page.len() == PAGE {
-            print_page(&page, &mut widths, output)?;
+            print_page(&page, widths, output)?;
             page.clear();
         }
     }
     if !page.is_empty() || widths.is_empty() {
-        print_page(&page, &mut widths, output)?;
+        print_page(&page, widths, output)?;
     }
     Ok(())
 }

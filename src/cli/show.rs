@@ -49,6 +49,11 @@ impl Output {
         table.lines().try_for_each(|line| self.line(line.trim_end()))
     }
 
+    /// Hands what there is to the reader.
+    pub(super) fn flush(&mut self) -> Result<(), CliError> {
+        self.0.flush().map_err(|error| CliError::output(&error))
+    }
+
     /// Hands everything to the reader.
     pub(super) fn finish(mut self) -> Result<(), CliError> {
         self.0.flush().map_err(|error| CliError::output(&error))

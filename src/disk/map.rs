@@ -1,11 +1,11 @@
 //! Owns memory maps of files: the one module with `unsafe` code.
 //!
 //! Promises the layers above: a slice of a map never reaches past the *settled* mark, and bytes
-//! below that mark never change, so a `&[u8]` to them is sound. Assumes of the chunk layer: it
-//! moves the mark only over bytes that are written for good, and writes only at or beyond it
-//! (asserted there). Assumes of the world: no other program changes the file; the lock keeps this
-//! crate's own writers apart, and files never shrink (R8). Where somebody shrinks one all the same,
-//! touching the lost pages ends the process with SIGBUS; it never yields wrong bytes.
+//! below that mark never change, so a `&[u8]` to them is sound; a shared page is touched through
+//! atomics alone. Assumes of the chunk layer: it moves the mark only over bytes written for good,
+//! and writes at or beyond it (asserted there). Assumes of the world: no other program changes the
+//! files, which never shrink (R8). Where somebody shrinks one, touching the lost pages ends the
+//! process with SIGBUS; it never yields wrong bytes.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use memmap2::{Advice, MmapRaw};
+use uuid::Uuid;
 
 /// A file's bytes in memory, readable up to its settled mark. Clones share the mark.
 #[derive(Clone)]
@@ -109,6 +110,98 @@ impl Source for OsMap {
         let _ = self.0.advise_range(Advice::PopulateRead, range.start, range.len());
         #[cfg(not(target_os = "linux"))]
         let _ = self.0.advise_range(Advice::WillNeed, range.start, range.len());
+    }
+}
+
+/// Size of a shared page in bytes.
+pub(crate) const PAGE_SIZE: usize = 4096;
+/// Numbers in a shared page.
+pub(crate) const PAGE_WORDS: usize = PAGE_SIZE / size_of::<u64>();
+
+type Words = [AtomicU64; PAGE_WORDS];
+
+/// A page of numbers that one process writes and others read, from
+/// [`Disk::page`](super::Disk::page). Clones share it. Each number is read and written whole; what
+/// belongs together needs a protocol of its own.
+#[derive(Clone)]
+pub struct SharedPage {
+    words: PageWords,
+    origin: Option<PageOrigin>,
+    is_writable: bool,
+}
+
+/// Where a page is, as no other page of this or any other run of a machine is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PageOrigin {
+    /// The run of the operating system.
+    pub(crate) boot: Uuid,
+    /// The number of the file in its file system; a copy has another.
+    pub(crate) file: u64,
+}
+
+#[derive(Clone)]
+enum PageWords {
+    Mapped(Arc<MmapRaw>),
+    Memory(Arc<Words>),
+}
+
+impl SharedPage {
+    /// A page in memory that no other process sees.
+    pub(crate) fn in_memory(origin: Option<PageOrigin>) -> Self {
+        let words = PageWords::Memory(Arc::new([const { AtomicU64::new(0) }; PAGE_WORDS]));
+        Self { words, origin, is_writable: true }
+    }
+
+    /// A shared map of the first bytes of a file, which is at least that long.
+    pub(super) fn mapped(map: MmapRaw, origin: Option<PageOrigin>, is_writable: bool) -> Self {
+        assert!(map.len() >= PAGE_SIZE, "a page is mapped whole");
+        Self { words: PageWords::Mapped(Arc::new(map)), origin, is_writable }
+    }
+
+    /// The same page for reading alone.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn read_only(mut self) -> Self {
+        self.is_writable = false;
+        self
+    }
+
+    /// Where the page is; `None` where the system cannot tell one run of it from another.
+    pub(crate) fn origin(&self) -> Option<PageOrigin> {
+        self.origin
+    }
+
+    /// The number at this place. Orders nothing: a reader of several numbers needs a fence.
+    pub(crate) fn load(&self, index: usize) -> u64 {
+        u64::from_le(self.words()[index].load(Ordering::Relaxed))
+    }
+
+    /// Puts a number at this place. Orders nothing: a writer of several numbers needs a fence.
+    pub(crate) fn store(&self, index: usize, number: u64) {
+        assert!(self.is_writable, "a page that was opened for reading is not written");
+        self.words()[index].store(number.to_le(), Ordering::Relaxed);
+    }
+
+    #[allow(unsafe_code)]
+    fn words(&self) -> &Words {
+        match &self.words {
+            PageWords::Memory(words) => words,
+            // SAFETY: `SharedPage::mapped`, the only maker of such a page, has asserted that the
+            // map has the size of `Words`; maps begin at a page of the system, which is aligned
+            // for it, and the map stays in place for the life of `self`. The memory is only ever
+            // accessed through atomics: here, and by every other process that runs this crate.
+            // `load` is the one access to a read-only map, and relaxed loads of 8 bytes are sound
+            // there; `store` asserts that the map is writable. Any value is a valid number.
+            PageWords::Mapped(map) => unsafe { &*map.as_ptr().cast::<Words>() },
+        }
+    }
+}
+
+impl fmt::Debug for SharedPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedPage")
+            .field("origin", &self.origin)
+            .field("is_writable", &self.is_writable)
+            .finish_non_exhaustive()
     }
 }
 

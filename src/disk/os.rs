@@ -2,24 +2,35 @@
 //!
 //! Promises what the traits promise. Interrupted and short calls are resumed here. Descriptors
 //! close on `exec`. Works on any 64-bit Unix; where a system knows nothing of holes in files, all
-//! of a file counts as data.
+//! of a file counts as data, and where it cannot promise a page its place, none is shared.
 
 use std::fmt;
-use std::fs::{File, TryLockError};
+use std::fs::{File, Metadata, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
+#[cfg(target_os = "linux")]
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memmap2::MmapOptions;
 use rustix::fs::{Dir, Mode, OFlags, SeekFrom, openat};
 use rustix::io::Errno;
+#[cfg(target_os = "linux")]
+use uuid::Uuid;
 
-use super::map::OsMap;
+use super::map::{OsMap, PAGE_SIZE, PageOrigin, SharedPage};
 use super::{Access, Disk, DiskFile, LockError, Map};
 
 const LOCK: &str = "LOCK";
+/// Tells one run of the operating system from another.
+#[cfg(target_os = "linux")]
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// File systems that overwrite a block in its place: ext2 to ext4, XFS, tmpfs. On one that moves
+/// what is written, a store to a mapped page could find no space, and end the process.
+#[cfg(target_os = "linux")]
+const OVERWRITING: [u32; 3] = [0xEF53, 0x5846_5342, 0x0102_1994];
 
 /// A directory of the operating system.
 #[derive(Debug)]
@@ -121,9 +132,54 @@ impl Disk for OsDisk {
         Ok(Box::new(file))
     }
 
+    fn page(&self, name: &str, access: Access) -> io::Result<SharedPage> {
+        if access == Access::Read {
+            let file = self.open_file(name, OFlags::RDONLY)?;
+            let status = file.metadata()?;
+            if status.len() < PAGE_SIZE as u64 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let map = MmapOptions::new().len(PAGE_SIZE).map_raw_read_only(&file)?;
+            return Ok(SharedPage::mapped(map, origin(&status), false));
+        }
+        if !overwrites_in_place(&self.directory) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let file = self.open_file(name, OFlags::RDWR | OFlags::CREATE)?;
+        // Written once with what it holds, so that its block is taken before it is mapped.
+        let mut bytes = [0; PAGE_SIZE];
+        let length = file.metadata()?.len().min(PAGE_SIZE as u64);
+        file.read_exact_at(&mut bytes[..length as usize], 0)?;
+        file.write_all_at(&bytes, 0)?;
+        let map = MmapOptions::new().len(PAGE_SIZE).map_raw(&file)?;
+        Ok(SharedPage::mapped(map, origin(&file.metadata()?), true))
+    }
+
     fn label(&self) -> String {
         self.path.display().to_string()
     }
+}
+
+#[cfg(target_os = "linux")]
+fn overwrites_in_place(directory: &OwnedFd) -> bool {
+    rustix::fs::fstatfs(directory).is_ok_and(|system| OVERWRITING.contains(&(system.f_type as u32)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn overwrites_in_place(_directory: &OwnedFd) -> bool {
+    false
+}
+
+#[cfg(target_os = "linux")]
+fn origin(page: &Metadata) -> Option<PageOrigin> {
+    let text = std::fs::read_to_string(BOOT_ID).ok()?;
+    let boot = Uuid::parse_str(text.trim()).ok().filter(|boot| !boot.is_nil())?;
+    Some(PageOrigin { boot, file: page.ino() })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn origin(_page: &Metadata) -> Option<PageOrigin> {
+    None
 }
 
 #[derive(Debug)]

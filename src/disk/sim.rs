@@ -2,9 +2,9 @@
 //!
 //! Promises what the traits promise, and counts the calls that would reach a medium. A written page
 //! of zeros counts as a hole, so a zero-filled file and a sparse one look alike. Clones share the
-//! content; a snapshot shares nothing. A file that is removed or replaced lives on for whoever has
-//! it open or mapped, so that maps keep what they rest on (R8). Never fails on its own, never
-//! touches a real file.
+//! content and the pages; a snapshot shares nothing and has no pages, as after a loss of power. A
+//! file that is removed or replaced lives on for whoever has it open or mapped, so that maps keep
+//! what they rest on (R8). Never fails on its own, never touches a real file.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use uuid::Uuid;
 
-use super::map::Source;
+use super::map::{PageOrigin, SharedPage, Source};
 use super::{Access, Disk, DiskFile, LockError, Map};
 
 /// The unit in which a file system knows data from holes.
@@ -31,6 +32,8 @@ pub struct SimDisk {
 #[derive(Debug, Default)]
 struct Directory {
     files: Mutex<BTreeMap<String, Arc<Content>>>,
+    pages: Mutex<BTreeMap<String, SharedPage>>,
+    pages_made: AtomicU64,
     locked: AtomicBool,
     counts: Arc<Counts>,
 }
@@ -62,9 +65,9 @@ impl SimDisk {
         self.files().insert(name.to_owned(), Content::new(bytes.into()));
     }
 
-    /// Takes a file away; tells whether there was one.
+    /// Takes a file or a page away; tells whether there was one.
     pub fn remove(&self, name: &str) -> bool {
-        self.files().remove(name).is_some()
+        self.files().remove(name).is_some() || self.pages().remove(name).is_some()
     }
 
     /// A copy of all files as they are at this moment, unlocked, with counts at zero.
@@ -97,6 +100,10 @@ impl SimDisk {
 
     fn files(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Content>>> {
         self.directory.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pages(&self) -> MutexGuard<'_, BTreeMap<String, SharedPage>> {
+        self.directory.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn handle(&self, content: Arc<Content>, access: Access) -> Arc<dyn DiskFile> {
@@ -136,6 +143,22 @@ impl Disk for SimDisk {
         }
         self.write_file(LOCK, format!("{pid}\n"));
         Ok(Box::new(Guard(Arc::clone(&self.directory))))
+    }
+
+    fn page(&self, name: &str, access: Access) -> io::Result<SharedPage> {
+        let mut pages = self.pages();
+        let file = self.directory.pages_made.fetch_add(1, Ordering::Relaxed);
+        let origin = PageOrigin { boot: Uuid::from_u128(1), file };
+        match access {
+            Access::Read => {
+                pages.get(name).map(|page| page.clone().read_only()).ok_or(io::ErrorKind::NotFound)
+            }
+            Access::Write => {
+                let page = || SharedPage::in_memory(Some(origin));
+                Ok(pages.entry(name.to_owned()).or_insert_with(page).clone())
+            }
+        }
+        .map_err(Into::into)
     }
 
     fn label(&self) -> String {

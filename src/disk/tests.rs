@@ -148,3 +148,49 @@ fn nothing_is_settled_beyond_a_map() {
     file.grow(PAGE).unwrap();
     file.map(PAGE).unwrap().settle(PAGE + 1);
 }
+
+#[test]
+fn a_page_is_shared_and_found_again() {
+    on_both(|disk| {
+        let missing = disk.page("stats", Access::Read).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        let page = match disk.page("stats", Access::Write) {
+            // Not every file system gives a page its place.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => return,
+            other => other.unwrap(),
+        };
+        let reader = disk.page("stats", Access::Read).unwrap();
+        page.store(0, 0x0102_0304);
+        page.store(511, u64::MAX);
+        assert_eq!([reader.load(0), reader.load(1), reader.load(511)], [0x0102_0304, 0, u64::MAX]);
+        assert_eq!(page.origin(), reader.origin());
+        drop(page);
+        let again = disk.page("stats", Access::Write).unwrap();
+        again.store(1, 5);
+        assert_eq!((again.load(0), reader.load(1)), (0x0102_0304, 5));
+    });
+}
+
+#[test]
+fn a_page_that_is_cut_short_is_not_mapped() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = OsDisk::open(folder.path()).unwrap();
+    let file = disk.create("stats").unwrap();
+    file.write_at(&[9; 4095], 0).unwrap();
+    let short = disk.page("stats", Access::Read).unwrap_err();
+    assert_eq!(short.kind(), io::ErrorKind::UnexpectedEof);
+    let page = match disk.page("stats", Access::Write) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => return,
+        other => other.unwrap(),
+    };
+    assert_eq!(page.load(0), 0x0909_0909_0909_0909);
+    assert_eq!(disk.page("stats", Access::Read).unwrap().load(511), 0x0009_0909_0909_0909);
+}
+
+#[test]
+#[should_panic(expected = "not written")]
+fn a_page_opened_for_reading_is_not_written() {
+    let disk = SimDisk::new();
+    disk.page("stats", Access::Write).unwrap();
+    disk.page("stats", Access::Read).unwrap().store(0, 1);
+}

@@ -22,6 +22,7 @@ use crate::options::Options;
 use crate::stage::Failure;
 use crate::stage::ack::Lounge;
 use crate::stage::bell::Bell;
+use crate::stage::page::{Opening, StatsPage};
 use crate::stage::pending::PendingGroup;
 use crate::stage::queue::Queue;
 use crate::stage::stats::{DiskMeter, StageMeter, Stats};
@@ -45,6 +46,7 @@ pub(super) struct Core {
     pub(super) segments: Arc<Segments>,
     pub(super) marks: Arc<Watermarks>,
     pub(super) bell: Arc<Bell>,
+    pub(super) page: Arc<StatsPage>,
     pub(super) failure: Arc<Failure>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) meters: Meters,
@@ -80,6 +82,16 @@ impl Engine {
             OpenError::Failed(Error::from_io(&format!("open the hint of {}", disk.label()), error))
         })?;
         let place = recovered.place();
+        // Last of all that can fail: from here on other processes take this one for the writer.
+        let page = StatsPage::open(
+            &*disk,
+            &Opening {
+                log: recovered.header.log,
+                durability: options.durability,
+                place,
+                hint_sequence: recovered.hint_sequence,
+            },
+        );
         let supply = Supply::new(Arc::clone(&recovered.file), recovered.next, place);
         recovered.to_seal.into_iter().for_each(|number| supply.request_seal(number));
         let core = Core {
@@ -95,6 +107,7 @@ impl Engine {
             segments: Arc::new(Segments::new(recovered.segments)),
             marks: Arc::new(Watermarks::at(place.position)),
             bell: Arc::new(Bell::default()),
+            page: Arc::new(page),
             failure: Arc::new(Failure::default()),
             clock,
             meters: Meters::default(),
@@ -133,6 +146,7 @@ impl Core {
             segments: Arc::clone(&self.segments),
             marks: Arc::clone(&self.marks),
             bell: Arc::clone(&self.bell),
+            page: Arc::clone(&self.page),
             failure: Arc::clone(&self.failure),
             meter: Arc::clone(&self.meters.chaser),
         }
@@ -144,6 +158,7 @@ impl Core {
             supply: Arc::clone(&self.supply),
             segments: Arc::clone(&self.segments),
             failure: Arc::clone(&self.failure),
+            page: Arc::clone(&self.page),
             clock: Arc::clone(&self.clock),
             meter: Arc::clone(&self.meters.keeper),
         }

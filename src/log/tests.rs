@@ -4,6 +4,7 @@
 mod closing;
 mod compare;
 mod failing;
+mod followed;
 mod found;
 mod generate;
 mod histories;

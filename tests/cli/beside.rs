@@ -1,6 +1,9 @@
 //! What verbs that read show beside a busy writer, and beside each other after a kill: all that was
 //! acked before they began.
 
+#[path = "follow.rs"]
+mod follow;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -12,7 +12,7 @@ use super::random::Random;
 use crate::error::Result;
 use crate::event::RecordedEvent;
 use crate::position::{Position, StreamVersion};
-use crate::read::View;
+use crate::read::{NameInfo, View};
 
 /// From which end the events of a read are taken.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +65,15 @@ pub(super) fn check_all(random: &mut Random, view: &View, log: &[Kept]) {
         (stream.name, stream.events, stream.version.get(), stream.last_position.get())
     });
     assert_eq!(streams.collect::<Vec<_>>(), model::streams(log), "the list of streams");
+    let prefix = random.pick(&["", "", "a", "b", "re"]);
+    let listed = |names: Result<Vec<NameInfo>>| -> Vec<(String, u64, u64)> {
+        let names = names.unwrap().into_iter();
+        names.map(|name| (name.name, name.events, name.last_position.get())).collect()
+    };
+    let categories = model::names(log, prefix, model::category_names);
+    assert_eq!(listed(view.categories(prefix)), categories, "categories of {prefix:?}");
+    assert_eq!(listed(view.types(prefix)), model::names(log, prefix, model::type_names));
+    assert_eq!(listed(view.tags(prefix)), model::names(log, prefix, model::tag_names));
 }
 
 /// An iterator that can be taken from both ends.
@@ -79,6 +88,7 @@ pub(super) fn events(view: &View, (what, (start, end)): (&Reading, Bounds)) -> R
         Reading::Category(name) => Box::new(view.read_category(name, positions)?),
         Reading::Type(name) => Box::new(view.read_type(name, positions)?),
         Reading::Tag(name) => Box::new(view.read_tag(name, positions)?),
+        Reading::Query(query) => Box::new(view.read(query, positions)?),
     })
 }
 

@@ -11,15 +11,17 @@ use uuid::Uuid;
 
 use super::model::{Bounds, Reading};
 use super::random::Random;
-use crate::append::Append;
+use crate::append::{Append, Fence};
+use crate::consumer::{claim, claims_of, kept, places_of};
 use crate::event::{ContentKind, Expected, NewEvent};
-use crate::position::{Position, StreamVersion};
+use crate::position::{Place, Position, StreamVersion};
 use crate::query::Query;
 
 const STREAMS: [&str; 6] = ["a-1", "a-2", "b-1", "b", "c-1", "c-2"];
 const CATEGORIES: [&str; 4] = ["a", "b", "c", "d"];
 const TYPES: [&str; 3] = ["Opened", "Moved", "Closed"];
 const TAGS: [&str; 4] = ["red", "green", "blue", "white"];
+const CONSUMER: &str = "worker";
 /// Appends that are remembered, to be submitted again.
 const RECENT_MAX: usize = 12;
 /// Most bytes of data in an append.
@@ -32,6 +34,8 @@ pub(super) struct Known<'a> {
     /// The end of the log.
     pub(super) end: u64,
     pub(super) visible: u64,
+    /// The id of the log.
+    pub(super) log: Uuid,
 }
 
 /// Appends made so far.
@@ -72,6 +76,11 @@ pub(super) fn append(random: &mut Random, recent: &Recent, known: &Known<'_>) ->
 
 fn fresh(random: &mut Random, known: &Known<'_>) -> Append {
     let mut append = Append::new();
+    match random.below(20) {
+        0 => return append.event(claims_of(CONSUMER), claim(known.log).id(id(random))),
+        1 | 2 => append = commit(random, append, known),
+        _ => {}
+    }
     let streams: Vec<_> = (0..=random.below(3)).map(|_| random.pick(&STREAMS)).collect();
     if random.percent(90) {
         for _ in 0..=random.below(4) {
@@ -95,6 +104,18 @@ fn fresh(random: &mut Random, known: &Known<'_>) -> Append {
     while random.percent(20) {
         append = append.no_events(query(random), after(random, known));
     }
+    append
+}
+
+/// A commit by the instance that claimed last, or by one before.
+fn commit(random: &mut Random, append: Append, known: &Known<'_>) -> Append {
+    let claims = claims_of(CONSUMER);
+    let last = (known.head)(&claims).unwrap_or(0);
+    let claim = StreamVersion::new(last.saturating_sub(u64::from(random.percent(30))));
+    let position = Position::new(random.below(known.visible + 1));
+    let place = Place { log: known.log, position };
+    let mut append = append.event(places_of(CONSUMER), kept(place).id(id(random)));
+    append.fences.push(Fence { consumer: CONSUMER.to_owned(), log: known.log, claims, claim });
     append
 }
 
@@ -182,6 +203,10 @@ fn after(random: &mut Random, known: &Known<'_>) -> Position {
     })
 }
 
+pub(super) fn stream(random: &mut Random) -> &'static str {
+    random.pick(&STREAMS)
+}
+
 pub(super) fn query(random: &mut Random) -> Query {
     let mut query = alternative(random);
     while random.percent(25) {
@@ -200,7 +225,8 @@ fn alternative(random: &mut Random) -> Query {
 
 /// Something to read, and a range of a log of so many events.
 pub(super) fn reading(random: &mut Random, events: u64) -> (Reading, Bounds) {
-    let reading = match random.below(5) {
+    let reading = match random.below(7) {
+        5 | 6 => Reading::Query(query(random)),
         0 => Reading::All,
         1 => Reading::Stream(random.pick(&STREAMS).to_owned()),
         2 => Reading::Category(random.pick(&CATEGORIES).to_owned()),

@@ -80,7 +80,7 @@ impl Client<'_> {
         let view = self.log.view();
         let from = view.end().get();
         let head = |stream: &str| view.stream_version(stream).unwrap().map(StreamVersion::get);
-        let known = Known { head: &head, end: from, visible: from };
+        let known = Known { head: &head, end: from, visible: from, log: view.log_id() };
         let append = {
             let mut recent = self.recent.lock().unwrap();
             let append = generate::append(&mut self.random, &recent, &known);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::append::{Append, Appended, StreamAppended};
+use crate::append::{Append, Appended, Fence, StreamAppended};
 use crate::clock::Timestamp;
 use crate::error::AppendError;
 use crate::event::{Expected, NewEvent};
@@ -70,6 +70,10 @@ pub(super) fn decide(log: &[Kept], append: &Append, at: &Moment) -> Decided {
         let position = Position::new(original[0].position);
         return refuse("C03", AppendError::OperationConflict { operation: id, position });
     }
+    let is_taken_over = |fence: &&Fence| head(log, &fence.claims) != Some(fence.claim.get());
+    if let Some(fence) = append.fences.iter().find(is_taken_over) {
+        return refuse("C61", AppendError::Fenced { consumer: fence.consumer.clone() });
+    }
     let mut expectations = append.expectations.iter();
     let broken = expectations.find(|(stream, expected)| !holds(*expected, head(log, stream)));
     if let Some((stream, expected)) = broken {
@@ -102,6 +106,7 @@ pub(super) fn decide(log: &[Kept], append: &Append, at: &Moment) -> Decided {
     let forgotten = append.operation.is_some_and(|id| is_known(log, id));
     let row = match append.conditions.is_empty() {
         _ if forgotten => "C06",
+        _ if !append.fences.is_empty() => "C60",
         true => "C30",
         false => "C40",
     };
@@ -323,6 +328,7 @@ pub(super) enum Reading {
     Category(String),
     Type(String),
     Tag(String),
+    Query(Query),
 }
 
 /// A range of positions or, of a stream, versions.
@@ -336,6 +342,7 @@ pub(super) fn read<'a>(log: &'a [Kept], what: &Reading, bounds: Bounds) -> Vec<&
         Reading::Category(name) => category_of(&kept.stream) == name,
         Reading::Type(name) => kept.event.event_type == *name,
         Reading::Tag(name) => kept.event.tags.contains(name),
+        Reading::Query(query) => is_meant(query, kept),
     };
     let number = |kept: &Kept| match what {
         Reading::Stream(_) => kept.version,
@@ -352,4 +359,36 @@ pub(super) fn streams(log: &[Kept]) -> Vec<(String, u64, u64, u64)> {
         streams.insert(&kept.stream, (events + 1, kept.version, kept.position));
     }
     streams.into_iter().map(|(name, (events, v, p))| (name.to_owned(), events, v, p)).collect()
+}
+
+/// All names that events have by `names_of`, which begin with a prefix: name, number of events and
+/// position of the last one.
+pub(super) fn names<'a>(
+    log: &'a [Kept],
+    prefix: &str,
+    names_of: impl Fn(&'a Kept) -> Vec<&'a str>,
+) -> Vec<(String, u64, u64)> {
+    let mut names: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for kept in log {
+        let mut own = names_of(kept);
+        own.sort_unstable();
+        own.dedup();
+        for name in own.into_iter().filter(|name| name.starts_with(prefix)) {
+            let entry = names.entry(name).or_default();
+            *entry = (entry.0 + 1, kept.position);
+        }
+    }
+    names.into_iter().map(|(name, (events, last))| (name.to_owned(), events, last)).collect()
+}
+
+pub(super) fn category_names(kept: &Kept) -> Vec<&str> {
+    vec![category_of(&kept.stream)]
+}
+
+pub(super) fn type_names(kept: &Kept) -> Vec<&str> {
+    vec![&kept.event.event_type]
+}
+
+pub(super) fn tag_names(kept: &Kept) -> Vec<&str> {
+    kept.event.tags.iter().map(String::as_str).collect()
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::Tally;
 use super::answers::{Asked, Order, brief};
+use super::subscribed::Subscribed;
 use crate::append::Append;
 use crate::clock::{Clock, SimClock, Timestamp};
 use crate::disk::Disk;
@@ -46,6 +47,7 @@ pub(super) struct World {
     handed_over: u64,
     /// Views that were taken at some time, with the number of their events.
     views: Vec<(View, usize)>,
+    subscribed: Vec<Subscribed>,
     tally: Tally,
     told: bool,
 }
@@ -78,6 +80,7 @@ impl World {
             handled: 0,
             handed_over: 0,
             views: Vec::new(),
+            subscribed: Vec::new(),
             tally: Tally::new(),
             told,
         }
@@ -126,7 +129,8 @@ impl World {
             0..=34 => (0..=self.random.below(4)).for_each(|_| self.submit(&engine)),
             35..=69 => (0..=self.random.below(8)).for_each(|_| self.step(&mut engine)),
             70..=74 => self.hold(&mut engine),
-            75..=84 => self.read(&engine),
+            75..=80 => self.read(&engine),
+            81..=84 => self.subscribe(&engine),
             85..=90 => self.pass_time(),
             91..=92 => self.settle(&mut engine),
             93 => return self.close(engine),
@@ -148,7 +152,8 @@ impl World {
             let next = model::head(log, stream).map_or(0, |head| head + 1) + more;
             next.checked_sub(1)
         };
-        let known = Known { head: &head, end: log.len() as u64, visible };
+        let id = engine.core.log();
+        let known = Known { head: &head, end: log.len() as u64, visible, log: id };
         let append = generate::append(random, recent, &known);
         recent.push(&append);
         self.tell(|| format!("submit {}", brief(&append)));
@@ -274,6 +279,22 @@ impl World {
         }
     }
 
+    /// Begins a subscription, and takes what is there of all.
+    fn subscribe(&mut self, engine: &Engine) {
+        let reader = engine.core.reader();
+        let visible = reader.view().end().get() as usize;
+        if self.subscribed.len() < 3 {
+            let from = self.random.below(self.log.len() as u64 + 3);
+            self.subscribed.push(Subscribed::new(&mut self.random, &reader, from));
+        }
+        for subscribed in &mut self.subscribed {
+            subscribed.take(&mut self.random, &self.log[..visible]);
+        }
+        if self.random.percent(20) {
+            self.subscribed.clear();
+        }
+    }
+
     /// Steps all stages until every append is answered.
     fn settle(&mut self, engine: &mut Engine) {
         for _ in 0..1_000 {
@@ -336,6 +357,7 @@ impl World {
     fn reopen(&mut self, ends: RangeInclusive<u64>) -> (Engine, bool) {
         // Those who still wait are told nothing that counts.
         (self.asked, self.order) = (VecDeque::new(), Order::default());
+        self.subscribed.clear();
         let (engine, clean) = self.open();
         let view = engine.core.reader().view();
         let end = view.end().get();
@@ -360,6 +382,7 @@ fn plain(append: &Append) -> Option<(String, Expected)> {
         _ => return None,
     };
     let alone = append.events.iter().all(|(of, _)| of == stream);
-    let more = append.operation.is_some() || !append.conditions.is_empty();
+    let fenced = !append.fences.is_empty();
+    let more = append.operation.is_some() || !append.conditions.is_empty() || fenced;
     (alone && !more).then(|| (stream.clone(), expected))
 }

@@ -14,6 +14,8 @@
 
 #[path = "conditions/atomicity.rs"]
 mod atomicity;
+#[path = "conditions/consumers.rs"]
+mod consumers;
 #[path = "conditions/messages.rs"]
 mod messages;
 #[path = "conditions/operations.rs"]

@@ -17,7 +17,7 @@ use super::{CliError, failure, intake, open};
 use crate::{Follower, Position, View, WriterState};
 
 /// How long it may take until an event that is visible is printed.
-const REST: Duration = Duration::from_millis(2);
+const REST: Duration = Duration::from_millis(5);
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// A log that is followed until somebody ends it.

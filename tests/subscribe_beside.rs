@@ -179,12 +179,16 @@ impl Run {
             assert_eq!(event.map(RecordedEvent::id), Some(*id), "acked at {position}");
         }
         log.close().unwrap();
-        for follower in self.followers {
+        for follower in &self.followers {
             let end = || follower.view().end().get() as usize;
             wait_until("what was recovered", || end() >= events.len());
             assert_eq!(end(), events.len());
             assert!(follower.failure().is_none());
         }
+        for subscriber in &self.subscribers {
+            wait_until("what is meant", || subscriber.has_all(&events));
+        }
+        drop(self.followers);
         let delivered = self.subscribers.into_iter().map(|it| it.check(&events)).sum();
         [events.len(), chunks, delivered]
     }

@@ -41,17 +41,27 @@ impl Wake for Unpark {
     }
 }
 
+/// What was told, and for others how many events that were.
+struct Told(Vec<Update>, Arc<AtomicUsize>);
+
+impl Told {
+    fn push(&mut self, update: Update) {
+        let is_event = matches!(update, Update::Event(_));
+        self.0.push(update);
+        self.1.fetch_add(usize::from(is_event), Ordering::SeqCst);
+    }
+}
+
 /// Takes all updates as a task would, on this thread.
-fn run_as_task(subscription: Subscription) -> Vec<Update> {
+fn run_as_task(subscription: Subscription, mut told: Told) -> Vec<Update> {
     let wake = Arc::new(Unpark(thread::current(), AtomicUsize::new(0)));
     let waker = Waker::from(Arc::clone(&wake));
     let mut context = Context::from_waker(&waker);
     let mut updates = subscription.into_updates();
-    let mut told = Vec::new();
     loop {
         match Pin::new(&mut updates).poll_next(&mut context) {
             Poll::Ready(Some(update)) => told.push(update.unwrap()),
-            Poll::Ready(None) => return told,
+            Poll::Ready(None) => return told.0,
             Poll::Pending => {
                 while wake.1.swap(0, Ordering::SeqCst) == 0 {
                     thread::park();
@@ -62,11 +72,10 @@ fn run_as_task(subscription: Subscription) -> Vec<Update> {
 }
 
 /// Takes all updates in a way that the number picks.
-fn run(mut subscription: Subscription, way: u64) -> Vec<Update> {
+fn run(mut subscription: Subscription, way: u64, mut told: Told) -> Vec<Update> {
     if way == 0 {
-        return run_as_task(subscription);
+        return run_as_task(subscription, told);
     }
-    let mut told = Vec::new();
     loop {
         let update = match way {
             1 => Poll::Ready(subscription.next()),
@@ -80,7 +89,7 @@ fn run(mut subscription: Subscription, way: u64) -> Vec<Update> {
         };
         match update {
             Poll::Ready(Some(update)) => told.push(update.unwrap()),
-            Poll::Ready(None) => return told,
+            Poll::Ready(None) => return told.0,
             Poll::Pending => thread::sleep(Duration::from_micros(50)),
         }
     }
@@ -91,6 +100,7 @@ type Meant = Box<dyn Fn(&RecordedEvent) -> bool + Send>;
 /// Somebody who subscribes in a thread of its own, until the log ends.
 pub(crate) struct Subscriber {
     thread: JoinHandle<Vec<Update>>,
+    delivered: Arc<AtomicUsize>,
     from: u64,
     meant: Meant,
 }
@@ -102,7 +112,17 @@ impl Subscriber {
     pub(crate) fn begin(reader: &Reader, random: &mut Random, reach: u64) -> Self {
         let (subscription, from, meant) = subscribe(reader, random, reach);
         let way = random.below(5);
-        Self { thread: thread::spawn(move || run(subscription, way)), from, meant }
+        let delivered = Arc::new(AtomicUsize::new(0));
+        let told = Told(Vec::new(), Arc::clone(&delivered));
+        let thread = thread::spawn(move || run(subscription, way, told));
+        Self { thread, delivered, from, meant }
+    }
+
+    /// Whether it has been told all events of the log that it means, so that it sleeps through none
+    /// until the end wakes it; also when it has failed.
+    pub(crate) fn has_all(&self, log: &[RecordedEvent]) -> bool {
+        let delivered = self.delivered.load(Ordering::SeqCst);
+        delivered >= wanted(log, self.from, &self.meant).count() || self.thread.is_finished()
     }
 
     /// Compares what it was told with the log as it is at the end. Returns how many events that
@@ -147,9 +167,19 @@ fn subscribe(reader: &Reader, random: &mut Random, reach: u64) -> (Subscription,
     (subscription.unwrap(), from, meant)
 }
 
-fn check(told: &[Update], log: &[RecordedEvent], from: u64, meant: &Meant) -> usize {
+/// The events of a log that a subscription means.
+fn wanted<'a>(
+    log: &'a [RecordedEvent],
+    from: u64,
+    meant: &Meant,
+) -> impl Iterator<Item = &'a RecordedEvent> {
     let skipped = log.len().min(usize::try_from(from).unwrap());
-    let wanted: Vec<_> = log[skipped..].iter().filter(|event| meant(event)).collect();
+    log[skipped..].iter().filter(move |event| meant(event))
+}
+
+/// Compares what a subscription told with the log as it is at the end.
+fn check(told: &[Update], log: &[RecordedEvent], from: u64, meant: &Meant) -> usize {
+    let wanted: Vec<_> = wanted(log, from, meant).collect();
     let (mut delivered, mut caught_up) = (0, false);
     for update in told {
         match update {

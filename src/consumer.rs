@@ -65,7 +65,8 @@ pub struct ConsumerInfo {
     pub place: Option<Place>,
     /// How often an instance of it was opened.
     pub instances: u64,
-    /// How far it is behind; `None` when its place is in another log.
+    /// How far it is behind; `None` when its place is in another log, or, as long as there is none,
+    /// when it was last opened for another log.
     pub lag: Option<Lag>,
 }
 
@@ -105,8 +106,14 @@ impl View {
             let name = stream.name.split_once('-').map_or("", |(_, name)| name);
             let place = self.place_of_consumer(name)?;
             let claim = self.read_stream(&stream.name, StreamVersion::FIRST..)?.next_back();
-            let own = claim.transpose()?.and_then(|claim| log_in(&claim)) == Some(self.log_id());
-            let from = place.map_or(Position::START, |place| place.position);
+            let claimed = claim.transpose()?.and_then(|claim| log_in(&claim));
+            // An instance may have claimed the consumer for another log than its place is in, and
+            // then was refused: the place counts.
+            let (log, from) = match place {
+                Some(place) => (Some(place.log), place.position),
+                None => (claimed, Position::START),
+            };
+            let own = log == Some(self.log_id());
             let lag = if own { Some(self.lag(from)?) } else { None };
             Ok(ConsumerInfo { name: name.to_owned(), place, instances: stream.events, lag })
         });

@@ -12,19 +12,17 @@
 
 mod support;
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::Duration;
 
-use futures_core::Stream;
 use paperchase::{
-    Expected, Log, NewEvent, Options, Position, Query, Reader, RecordedEvent, StreamVersion,
-    Subscription, Update,
+    Expected, Log, NewEvent, Options, Position, Query, Reader, StreamVersion, Subscription, Update,
 };
 use support::Random;
+use support::subscribed::{Subscriber, Unpark, events};
 
 const MIB: u64 = 1 << 20;
 
@@ -203,139 +201,18 @@ fn damage_is_told_and_gone_on_behind() {
     assert_eq!(told(&mut subscription), ((11..21).collect(), vec![21]));
 }
 
-struct Unpark(Thread, AtomicUsize);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.1.fetch_add(1, Ordering::SeqCst);
-        self.0.unpark();
-    }
-}
-
-/// Takes all updates as a task would, on this thread.
-fn run_as_task(subscription: Subscription) -> Vec<Update> {
-    let wake = Arc::new(Unpark(thread::current(), AtomicUsize::new(0)));
-    let waker = Waker::from(Arc::clone(&wake));
-    let mut context = Context::from_waker(&waker);
-    let mut updates = subscription.into_updates();
-    let mut told = Vec::new();
-    loop {
-        match Pin::new(&mut updates).poll_next(&mut context) {
-            Poll::Ready(Some(update)) => told.push(update.unwrap()),
-            Poll::Ready(None) => return told,
-            Poll::Pending => {
-                while wake.1.swap(0, Ordering::SeqCst) == 0 {
-                    thread::park();
-                }
-            }
-        }
-    }
-}
-
-/// Takes all updates in a way that the number picks.
-fn run(mut subscription: Subscription, way: u64) -> Vec<Update> {
-    if way == 0 {
-        return run_as_task(subscription);
-    }
-    let mut told = Vec::new();
-    loop {
-        let update = match way {
-            1 => Poll::Ready(subscription.next()),
-            2 => subscription.next_timeout(Duration::from_micros(200)),
-            3 => subscription.try_next(),
-            // Slow: what arrives meanwhile is read in larger pieces.
-            _ => {
-                thread::sleep(Duration::from_micros(50));
-                Poll::Ready(subscription.next())
-            }
-        };
-        match update {
-            Poll::Ready(Some(update)) => told.push(update.unwrap()),
-            Poll::Ready(None) => return told,
-            Poll::Pending => thread::yield_now(),
-        }
-    }
-}
-
-type Meant = Box<dyn Fn(&RecordedEvent) -> bool + Send>;
-
-/// A subscription of a random kind, and which events it means.
-fn subscribe(reader: &Reader, random: &mut Random) -> (Subscription, u64, Meant) {
-    let from = random.below(1_500);
-    let position = Position::new(from);
-    let (subscription, from, meant): (_, u64, Meant) = match random.below(6) {
-        0 => (reader.subscribe(Position::START), 0, Box::new(|_| true)),
-        1 => (reader.subscribe(position), from, Box::new(|_| true)),
-        2 => {
-            let query = Query::tag("rare").or(Query::event_type("Odd").streams(["writer-1"]));
-            let is_odd =
-                |event: &RecordedEvent| event.event_type() == "Odd" && event.stream() == "writer-1";
-            let meant =
-                move |event: &RecordedEvent| event.tags().any(|t| t == "rare") || is_odd(event);
-            (reader.subscribe_query(&query, position), from, Box::new(meant))
-        }
-        3 => {
-            let query = Query::category("writer").types(["Odd", "None"]);
-            let meant = |event: &RecordedEvent| event.event_type() == "Odd";
-            (reader.subscribe_query(&query, Position::START), 0, Box::new(meant))
-        }
-        4 => {
-            let version = StreamVersion::new(random.below(400));
-            let meant = move |event: &RecordedEvent| {
-                event.stream() == "writer-2" && event.version() >= version
-            };
-            (reader.subscribe_stream("writer-2", version), 0, Box::new(meant))
-        }
-        _ => {
-            let stream = reader.subscribe_stream("nobody-1", StreamVersion::FIRST);
-            (stream, 0, Box::new(|_| false))
-        }
-    };
-    (subscription.unwrap(), from, meant)
-}
-
 /// Appends about a third of 3 MiB of events, some in flight.
 fn write(log: &Log, number: u64, seed: u64) {
     let mut random = Random::with(seed);
     let mut acks = Vec::new();
     for _ in 0..150 {
-        let events = (0..=random.below(2)).map(|_| {
-            let kind = if random.below(4) == 0 { "Odd" } else { "Even" };
-            let tag = if random.below(50) == 0 { "rare" } else { "common" };
-            NewEvent::new(kind, vec![7; random.below(6_000) as usize]).tag(tag)
-        });
-        let events: Vec<_> = events.collect();
+        let events = events(&mut random, 6_000);
         acks.push(log.append(&format!("writer-{number}"), Expected::Any, events).unwrap());
         if random.below(8) == 0 {
             acks.drain(..).for_each(|ack| _ = ack.wait().unwrap());
         }
     }
     acks.into_iter().for_each(|ack| _ = ack.wait().unwrap());
-}
-
-/// Compares what a subscription told with the log as it is at the end.
-fn check(told: &[Update], log: &[RecordedEvent], from: u64, meant: &Meant) {
-    let skipped = log.len().min(usize::try_from(from).unwrap());
-    let wanted: Vec<_> = log[skipped..].iter().filter(|event| meant(event)).collect();
-    let (mut delivered, mut caught_up) = (0, false);
-    for update in told {
-        match update {
-            Update::Event(event) => {
-                assert_eq!(Some(event), wanted.get(delivered).copied());
-                delivered += 1;
-                caught_up = false;
-            }
-            Update::CaughtUp(position) => {
-                assert!(!caught_up, "told twice without an event in between");
-                caught_up = true;
-                let below = wanted.partition_point(|event| event.position() < *position);
-                assert_eq!(delivered, below, "caught up at {position}");
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    assert_eq!(delivered, wanted.len(), "every event is delivered");
-    assert!(caught_up, "it ends caught up");
 }
 
 #[test]
@@ -349,25 +226,24 @@ fn every_event_once_and_in_order_while_the_log_grows_rolls_and_seals() {
         let dir = tempfile::tempdir().unwrap();
         let log = open(&dir);
         let reader: Reader = log.clone();
-        let followers: Vec<_> = thread::scope(|scope| {
+        let subscribers: Vec<_> = thread::scope(|scope| {
             let log = &log;
             for number in 0..4 {
                 scope.spawn(move || write(log, number, seed ^ number));
             }
             let begin = |_| {
-                let (subscription, from, meant) = subscribe(&reader, &mut random);
-                let way = random.below(5);
+                let subscriber = Subscriber::begin(&reader, &mut random, 1_500);
                 let pause = random.below(3_000);
                 thread::sleep(Duration::from_micros(pause));
-                (thread::spawn(move || run(subscription, way)), from, meant)
+                subscriber
             };
             (0..5).map(begin).collect()
         });
         log.close().unwrap();
         let events: Vec<_> = reader.read_all(..).unwrap().map(Result::unwrap).collect();
         chunks += reader.view().chunks().len();
-        for (thread, from, meant) in followers {
-            check(&thread.join().unwrap(), &events, from, &meant);
+        for subscriber in subscribers {
+            subscriber.check(&events);
         }
     }
     assert!(chunks > 2 * runs, "the logs rolled: {chunks} chunks in {runs} runs");

@@ -15,6 +15,7 @@ use crate::append::{Append, Fence};
 use crate::consumer::{claim, claims_of, kept, places_of};
 use crate::error::{AppendError, Result};
 use crate::event::{Expected, RecordedEvent};
+use crate::format::event::check_stream;
 use crate::position::{Place, Position, StreamVersion};
 use crate::query::Query;
 use crate::stage::ack::Ack;
@@ -93,6 +94,8 @@ impl Log {
             let problem = "is empty";
             return Err(AppendError::Invalid { what: "the consumer's name", problem });
         }
+        // A name that only the claims have room for could never commit.
+        check_stream(&places_of(name))?;
         let (claims, start) = (claims_of(name), source.view().place_at(Position::START));
         let claimed = self.append(&claims, Expected::Any, [claim(start.log)])?.wait()?;
         // Looked up behind the claim: no instance before can commit any more.

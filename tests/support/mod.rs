@@ -14,6 +14,7 @@ pub(crate) mod image;
 pub(crate) mod rot;
 #[cfg(feature = "sim")]
 pub(crate) mod sim;
+pub(crate) mod subscribed;
 
 use std::collections::BTreeMap;
 

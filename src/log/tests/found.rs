@@ -12,8 +12,8 @@ use super::failing::failing;
 use super::{MIB, count, event, small};
 use crate::append::{Append, Appended};
 use crate::clock::{Clock, SimClock, SystemClock};
-use crate::disk::Disk;
 use crate::disk::sim::SimDisk;
+use crate::disk::{Access, Disk};
 use crate::error::{AppendError, Error, ErrorKind, OpenError, Result};
 use crate::event::{Expected, NewEvent};
 use crate::format::footer::{Footer, section};
@@ -337,4 +337,25 @@ fn a_fresh_operation_and_a_fresh_stream_read_no_keys_of_sealed_chunks() {
     let log = open(&disk, small()).unwrap();
     assert!(!once(&log, "fresh", made(9_000)).unwrap().repeated);
     assert!(matches!(once(&log, "fresh", Uuid::from_u128(79)), Err(AppendError::Failed(_))));
+}
+
+#[test]
+fn a_refusal_reads_no_event_behind_the_one_that_decides() {
+    let disk = SimDisk::new();
+    let log = open(&disk, small()).unwrap();
+    let once = |expected, texts: [&str; 2]| {
+        let events = texts.map(|text| NewEvent::with_id(Uuid::from_u128(9), "Said", text));
+        log.append("said", expected, events).unwrap().wait()
+    };
+    once(Expected::Any, ["first", "needle in the log"]).unwrap();
+    // The writer has these at hand no more.
+    (0..2).for_each(|number| _ = log.append("x", Expected::Any, [event(number)]).unwrap().wait());
+    let bytes = disk.read_file("chunk-0000000000").unwrap();
+    let place = bytes.windows(6).position(|part| part == b"needle").unwrap();
+    let file = disk.open("chunk-0000000000", Access::Write).unwrap();
+    file.write_at(b"N", place as u64).unwrap();
+    let other = once(Expected::NoStream, ["another", "needle in the log"]);
+    assert!(matches!(other, Err(AppendError::WrongVersion { .. })), "{other:?}");
+    let same = once(Expected::NoStream, ["first", "needle in the log"]);
+    assert!(matches!(same, Err(AppendError::Failed(_))), "{same:?}");
 }

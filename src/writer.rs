@@ -447,10 +447,12 @@ impl Writer {
                 return Ok(Step::Worked);
             }
         }
-        if self.shared.supply.need(need) {
-            return Ok(self.refuse_all(&AppendError::Full));
+        if !self.shared.supply.need(need) {
+            return Ok(Step::Blocked);
         }
-        Ok(Step::Blocked)
+        // The keeper records a failure before it gives up on room.
+        let failed = self.shared.failure.get().cloned();
+        failed.map_or_else(|| Ok(self.refuse_all(&AppendError::Full)), Err)
     }
 
     fn roll(&mut self, next: Arc<ChunkFile>) {

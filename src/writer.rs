@@ -284,9 +284,7 @@ impl Writer {
         }
         let visible = self.shared.marks.visible();
         self.overlay.trim(visible);
-        if visible == self.cursor.position {
-            self.heads.trim();
-        }
+        self.heads.trim(visible, self.cursor.position);
         // Record times never run backwards (F65).
         let time = self.shared.clock.wall().max(self.cursor.time);
         let header = &self.unwritten_header;

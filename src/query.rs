@@ -151,11 +151,20 @@ impl Query {
 
     /// Bytes of all names.
     pub(crate) fn size(&self) -> usize {
-        let lists = |item: &QueryItem| {
-            [&item.types, &item.tags, &item.streams, &item.categories]
-                .map(|names| names.iter().map(String::len).sum::<usize>())
-        };
-        self.items.iter().flat_map(lists).sum()
+        self.lengths().sum()
+    }
+
+    /// Bytes of the longest name.
+    pub(crate) fn longest_name(&self) -> usize {
+        self.lengths().max().unwrap_or_default()
+    }
+
+    fn lengths(&self) -> impl Iterator<Item = usize> {
+        let lists = self.items.iter().flat_map(|item| {
+            let QueryItem { types, tags, streams, categories } = item;
+            [types, tags, streams, categories]
+        });
+        lists.flatten().map(String::len)
     }
 
     /// What is wrong with it, if it is larger than its limits.

@@ -202,6 +202,9 @@ impl Subscription {
     /// [`poll_fn`](std::future::poll_fn); [`Subscription::into_updates`] gives a stream.
     ///
     /// Reading is done within the call: from memory, or from the disk where the log is not cached.
+    /// The waker is called on a thread of the log, perhaps the one that writes: while it runs,
+    /// nothing is appended, and one that waits for an append waits for ever. Those of runtimes only
+    /// note that the task is ready.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Update>>> {
         self.poll(context.waker())
     }

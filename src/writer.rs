@@ -284,9 +284,7 @@ impl Writer {
         }
         let visible = self.shared.marks.visible();
         self.overlay.trim(visible);
-        if visible == self.cursor.position {
-            self.heads.trim();
-        }
+        self.heads.trim(visible, self.cursor.position);
         // Record times never run backwards (F65).
         let time = self.shared.clock.wall().max(self.cursor.time);
         let header = &self.unwritten_header;
@@ -447,10 +445,12 @@ impl Writer {
                 return Ok(Step::Worked);
             }
         }
-        if self.shared.supply.need(need) {
-            return Ok(self.refuse_all(&AppendError::Full));
+        if !self.shared.supply.need(need) {
+            return Ok(Step::Blocked);
         }
-        Ok(Step::Blocked)
+        // The keeper records a failure before it gives up on room.
+        let failed = self.shared.failure.get().cloned();
+        failed.map_or_else(|| Ok(self.refuse_all(&AppendError::Full)), Err)
     }
 
     fn roll(&mut self, next: Arc<ChunkFile>) {

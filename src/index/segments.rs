@@ -148,7 +148,6 @@ pub(crate) fn head(
 }
 
 /// The position of the first event at or beyond `from` that a query means.
-#[allow(dead_code, reason = "for the conditions of appends")]
 pub(crate) fn first_match(
     segments: &[Arc<Segment>],
     query: &Query,

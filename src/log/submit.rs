@@ -13,7 +13,7 @@ use crate::error::AppendError;
 use crate::event::{Expected, NewEvent};
 use crate::format::event::{self, FIXED_SIZE, Place};
 use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE};
-use crate::options::{APPEND_SIZE_MAX, APPEND_TERMS_MAX};
+use crate::options::{APPEND_SIZE_MAX, APPEND_TERMS_MAX, STREAM_NAME_MAX};
 use crate::query::{QUERY_ITEMS_MAX, QUERY_NAMES_MAX};
 use crate::stage::ack::{Ack, promise};
 use crate::stage::queue::Refused;
@@ -151,6 +151,11 @@ impl Core {
         }
         if let Some(problem) = conditions.iter().find_map(|condition| condition.query.problem()) {
             return invalid("the query of a condition", problem);
+        }
+        let longest = conditions.iter().map(|condition| condition.query.longest_name()).max();
+        if let Some(size) = longest.filter(|size| *size > STREAM_NAME_MAX) {
+            let (size, max) = (size as u64, STREAM_NAME_MAX as u64);
+            return Err(AppendError::TooLarge { what: "a name in a condition", size, max });
         }
         let names = conditions.iter().map(|condition| condition.query.names()).sum::<usize>();
         let counts = [

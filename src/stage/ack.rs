@@ -143,8 +143,9 @@ impl Ack {
     ///
     /// When this returns `Ok`, the events are durable as the log's
     /// [`Durability`](crate::Durability) says, were read back and checked, are indexed, and visible
-    /// to every reader. When this returns `Err`, nothing of the append is in the log, but for
-    /// [`AppendError::Failed`], after which that is unknown until the log is opened again.
+    /// to every reader. When this returns `Err`, the append has stored nothing, but for
+    /// [`AppendError::Failed`], after which that is unknown until the log is opened again. What an
+    /// earlier append has stored for the same operation, or with the same events, stays.
     ///
     /// # Errors
     /// What kept the append from being stored: [`AppendError`] names each case.

@@ -200,7 +200,13 @@ impl Ground<'_> {
         for (index, encoded) in events.into_iter().enumerate() {
             let stream = stream_of(index);
             let version = matching.next_version(stream);
-            let standing = self.event(streams[stream].0, version, &mut unindexed)?;
+            // Behind the first event that does not stand there nothing of a stream decides, so a
+            // refusal of a large append costs one look per stream.
+            let standing = if matching.is_unbroken(stream) {
+                self.event(streams[stream].0, version, &mut unindexed)?
+            } else {
+                None
+            };
             matching.compare(stream, encoded, standing);
         }
         matching.verdict(streams, |stream| self.head(stream), refused).map(Verdict::Answer)

@@ -1,17 +1,18 @@
 //! Owns what the writer knows of streams beyond the index: the versions it has given out itself.
 //!
-//! Promises: holds every stream written since it was last cleared, and is cleared only when all
-//! that is written is indexed; so a stream that is not here is whole in the index. Names are
-//! compared, hashes alone never decide. Allocates only as the number of streams grows.
+//! Promises: forgets a stream only when all that was written of it is indexed; so a stream that is
+//! not here is whole in the index. Forgets the streams that were not asked for lately also while
+//! the index never catches up, so its size is bounded. Names are compared, hashes alone never
+//! decide. Allocates only as the number of streams grows.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::Result;
-use crate::position::StreamVersion;
+use crate::position::{Position, StreamVersion};
 
-/// More streams than this are forgotten when the index has caught up.
+/// With so many streams a generation is full.
 const STREAMS_MAX: usize = 64 << 10;
 
 #[derive(Debug)]
@@ -23,9 +24,19 @@ struct Head {
     next: StreamVersion,
 }
 
-/// The next versions of the streams that were written lately.
+/// The next versions of the streams that were asked for lately.
 #[derive(Debug, Default)]
 pub(crate) struct Heads {
+    newer: Generation,
+    /// Streams that were asked for before those; a stream that is in both counts as in the newer.
+    older: Generation,
+    /// Behind all that was written when the older generation became that.
+    older_end: Position,
+}
+
+/// Streams that are forgotten together.
+#[derive(Debug, Default)]
+struct Generation {
     table: HashTable<Head>,
     names: Vec<u8>,
 }
@@ -46,20 +57,35 @@ impl Heads {
         look_up: impl FnOnce(&str) -> Result<Option<StreamVersion>>,
     ) -> Result<StreamVersion> {
         let stream = StreamAt { name, hash: xxh3_64(name.as_bytes()) };
-        if let Some(head) = self.find(stream) {
+        if let Some(head) = self.newer.find(stream) {
             return Ok(head.next);
         }
-        let next = look_up(name)?.map_or(StreamVersion::FIRST, StreamVersion::next);
-        self.insert(stream, next);
+        let next = match self.older.find(stream) {
+            Some(head) => head.next,
+            None => look_up(name)?.map_or(StreamVersion::FIRST, StreamVersion::next),
+        };
+        self.newer.insert(stream, next);
         Ok(next)
     }
 
     /// Sets the next version of a stream that [`Heads::next`] was asked for.
     pub(crate) fn set(&mut self, name: &str, next: StreamVersion) {
         let stream = StreamAt { name, hash: xxh3_64(name.as_bytes()) };
-        self.insert(stream, next);
+        self.newer.insert(stream, next);
     }
 
+    /// Forgets the older generation when the newer one is full, as far as the index has come:
+    /// everything below `visible` is indexed, everything written lies below `end`.
+    pub(crate) fn trim(&mut self, visible: Position, end: Position) {
+        if self.newer.table.len() >= STREAMS_MAX && visible >= self.older_end {
+            std::mem::swap(&mut self.newer, &mut self.older);
+            self.newer.clear();
+            self.older_end = end;
+        }
+    }
+}
+
+impl Generation {
     fn find(&self, stream: StreamAt<'_>) -> Option<&Head> {
         self.table.find(stream.hash, |head| is(head, &self.names, stream))
     }
@@ -78,12 +104,9 @@ impl Heads {
         }
     }
 
-    /// Forgets all streams when they are many; everything written is indexed.
-    pub(crate) fn trim(&mut self) {
-        if self.table.len() > STREAMS_MAX {
-            self.table.clear();
-            self.names.clear();
-        }
+    fn clear(&mut self) {
+        self.table.clear();
+        self.names.clear();
     }
 }
 
@@ -109,16 +132,51 @@ mod tests {
         assert_eq!(heads.next("cart-2", |_| Ok(None)).unwrap(), StreamVersion::FIRST);
     }
 
-    #[test]
-    fn forgets_only_when_there_are_many() {
-        let mut heads = Heads::default();
-        heads.set("cart-1", StreamVersion::new(7));
-        heads.trim();
-        assert_eq!(heads.next("cart-1", |_| Ok(None)).unwrap(), StreamVersion::new(7));
+    fn fill(heads: &mut Heads, named: &str) {
         for number in 0..STREAMS_MAX {
+            heads.set(&format!("{named}-{number}"), StreamVersion::FIRST);
+        }
+    }
+
+    #[test]
+    fn forgets_only_when_there_are_many_and_those_asked_for_lately_last() {
+        let mut heads = Heads::default();
+        let (unknown, all) = (|_: &str| Ok(None), Position::new(9));
+        heads.set("cart-1", StreamVersion::new(7));
+        heads.set("cart-2", StreamVersion::new(8));
+        heads.trim(all, all);
+        assert_eq!(heads.next("cart-1", unknown).unwrap(), StreamVersion::new(7));
+        fill(&mut heads, "a");
+        heads.trim(all, all);
+        assert_eq!(heads.next("cart-1", unknown).unwrap(), StreamVersion::new(7));
+        fill(&mut heads, "b");
+        heads.trim(all, all);
+        assert_eq!(heads.next("cart-1", unknown).unwrap(), StreamVersion::new(7));
+        assert_eq!(heads.next("cart-2", unknown).unwrap(), StreamVersion::FIRST);
+    }
+
+    #[test]
+    fn never_forgets_what_is_not_indexed() {
+        let mut heads = Heads::default();
+        let never = |_: &str| panic!("the index does not have the stream yet");
+        let (indexed, end) = (Position::new(4), Position::new(5));
+        heads.set("cart-1", StreamVersion::new(7));
+        for named in ["a", "b", "c"] {
+            fill(&mut heads, named);
+            heads.trim(indexed, end);
+        }
+        assert_eq!(heads.next("cart-1", never).unwrap(), StreamVersion::new(7));
+    }
+
+    #[test]
+    fn stays_small_also_when_the_index_never_catches_up() {
+        let mut heads = Heads::default();
+        for number in 0..8 * STREAMS_MAX as u64 {
+            let end = Position::new(number);
+            heads.trim(Position::new(number.saturating_sub(1_000)), end);
             heads.set(&format!("stream-{number}"), StreamVersion::FIRST);
         }
-        heads.trim();
-        assert_eq!(heads.next("cart-1", |_| Ok(None)).unwrap(), StreamVersion::FIRST);
+        let streams = heads.newer.table.len() + heads.older.table.len();
+        assert!(streams <= 2 * STREAMS_MAX + 1_000, "{streams} streams");
     }
 }

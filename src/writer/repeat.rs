@@ -98,7 +98,14 @@ impl Matching {
         StreamVersion::new(part.first.get().saturating_add(part.of))
     }
 
-    /// Compares the next event of a stream with the one that stands there.
+    /// Whether all events of a stream that were compared stand there.
+    pub(super) fn is_unbroken(&self, stream: usize) -> bool {
+        let part = &self.parts[stream];
+        part.stored == part.of
+    }
+
+    /// Compares the next event of a stream with the one that stands there. Behind one that does not
+    /// it need not be told what stands there.
     pub(super) fn compare(
         &mut self,
         stream: usize,

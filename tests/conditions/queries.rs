@@ -114,7 +114,7 @@ fn c46_of_several_conditions_the_first_that_fails_is_told() {
 /// As many alternatives and names as a query may have, and as many conditions as an append.
 #[test]
 fn large_conditions_are_decided_and_larger_ones_refused() {
-    use paperchase::{APPEND_TERMS_MAX, QUERY_ITEMS_MAX, QUERY_NAMES_MAX};
+    use paperchase::{APPEND_TERMS_MAX, QUERY_ITEMS_MAX, QUERY_NAMES_MAX, STREAM_NAME_MAX};
     let log = new_log();
     let names = |count: usize| (0..count).map(|number| format!("name-{number}"));
     let item =
@@ -139,6 +139,11 @@ fn large_conditions_are_decided_and_larger_ones_refused() {
     ask(&log, many(APPEND_TERMS_MAX)).unwrap();
     let refusal = refused(&log, many(APPEND_TERMS_MAX + 1));
     assert!(matches!(refusal, AppendError::TooMany { .. }), "{refusal:?}");
+    // Longer than any name in the log, so it would only cost the writer its hash in every chunk.
+    let long = |length| to("b", [1]).no_events(Query::tag("t").types(["n".repeat(length)]), at(0));
+    ask(&log, long(STREAM_NAME_MAX)).unwrap();
+    let refusal = refused(&log, long(STREAM_NAME_MAX + 1));
+    assert!(matches!(refusal, AppendError::TooLarge { .. }), "{refusal:?}");
 }
 
 /// Conditions see sealed chunks, the active one, and what was stored before the log was opened.

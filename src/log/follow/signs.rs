@@ -141,13 +141,16 @@ impl Signs {
         self.look_due = Duration::ZERO;
     }
 
-    /// What the writing process is at.
+    /// What the writing process is at. It counts as closed when all that it told was read, so that
+    /// whoever has come up to there has everything.
     pub(super) fn writer(&self, now: Duration) -> WriterState {
         let is_alive = self.alive.is_some_and(|alive| now.saturating_sub(alive) < PATIENCE);
         let page = self.page.as_ref().filter(|page| page.is_believed);
-        match page.map(|page| page.reader.state()) {
-            Some(CLOSED) => WriterState::Closed,
-            Some(FAILED) => WriterState::Failed,
+        // The state first: whoever sees the log closed also sees the last change of the page.
+        let state = page.map(|page| (page.reader.state(), page.has_changed()));
+        match state {
+            Some((CLOSED, false)) => WriterState::Closed,
+            Some((FAILED, _)) => WriterState::Failed,
             None if self.hint.is_some_and(|hint| hint.clean) => WriterState::Closed,
             _ if is_alive => WriterState::Live,
             _ => WriterState::Gone,
@@ -162,11 +165,16 @@ impl Page {
         Some(Self { reader, sequence: told.sequence, heartbeat, told, is_believed: true })
     }
 
+    /// Whether it says more than was read.
+    fn has_changed(&self) -> bool {
+        self.reader.sequence() != self.sequence
+    }
+
     /// Reads the page when it has changed. Returns whether it has.
     fn look(&mut self, disk: &dyn Disk, log: Uuid, seen: Position) -> Result<bool> {
         let heartbeat = self.reader.heartbeat();
         let is_alive = std::mem::replace(&mut self.heartbeat, heartbeat) != heartbeat;
-        if self.reader.sequence() == self.sequence {
+        if !self.has_changed() {
             return Ok(is_alive);
         }
         // One that says nothing is asked again at the next look.
@@ -199,4 +207,36 @@ fn newest_hint(disk: &dyn Disk, log: Uuid) -> Option<Hint> {
 
 fn replaced(why: &str) -> Error {
     Error::new(ErrorKind::Replaced, format!("the log that was followed was replaced: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::sim::SimDisk;
+    use crate::format::header::ChainEnd;
+    use crate::options::Durability;
+    use crate::stage::page::{Opening, StatsPage};
+
+    const LOG: Uuid = Uuid::from_u128(5);
+
+    fn place(position: u64) -> DurablePlace {
+        let end = ChainEnd { chain: position, data_end: position };
+        DurablePlace { position: Position::new(position), chunk: ChunkNumber::FIRST, end }
+    }
+
+    #[test]
+    fn a_writer_that_tells_of_events_and_closes_is_not_closed_before_they_are_read() {
+        let (disk, now) = (SimDisk::new(), Duration::from_secs(9));
+        let durability = Durability::Sync;
+        let opening = Opening { log: LOG, durability, place: place(3), hint_sequence: 1 };
+        let page = StatsPage::open(&disk, &opening);
+        let mut signs = Signs::new(&disk, LOG, None, now);
+        assert_eq!(signs.writer(now), WriterState::Live);
+        page.visible(&place(4));
+        page.close();
+        assert_eq!(signs.writer(now), WriterState::Live, "what it told last was not read");
+        signs.look(&disk, Position::new(3), now).unwrap();
+        assert_eq!(signs.beyond(Position::new(3)).map(|said| said.place), Some(place(4)));
+        assert_eq!(signs.writer(now), WriterState::Closed);
+    }
 }

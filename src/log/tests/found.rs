@@ -1,8 +1,8 @@
 //! Tests of what once went wrong, or would have: each plays the case that showed it.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use uuid::Uuid;
 use super::failing::failing;
 use super::{MIB, count, event, small};
 use crate::append::{Append, Appended};
-use crate::clock::{Clock, SimClock, SystemClock};
-use crate::disk::Disk;
+use crate::clock::{Clock, SimClock, SystemClock, Timestamp};
 use crate::disk::sim::SimDisk;
+use crate::disk::{Access, Disk};
 use crate::error::{AppendError, Error, ErrorKind, OpenError, Result};
 use crate::event::{Expected, NewEvent};
 use crate::format::footer::{Footer, section};
@@ -337,4 +337,69 @@ fn a_fresh_operation_and_a_fresh_stream_read_no_keys_of_sealed_chunks() {
     let log = open(&disk, small()).unwrap();
     assert!(!once(&log, "fresh", made(9_000)).unwrap().repeated);
     assert!(matches!(once(&log, "fresh", Uuid::from_u128(79)), Err(AppendError::Failed(_))));
+}
+
+#[test]
+fn a_refusal_reads_no_event_behind_the_one_that_decides() {
+    let disk = SimDisk::new();
+    let log = open(&disk, small()).unwrap();
+    let once = |expected, texts: [&str; 2]| {
+        let events = texts.map(|text| NewEvent::with_id(Uuid::from_u128(9), "Said", text));
+        log.append("said", expected, events).unwrap().wait()
+    };
+    once(Expected::Any, ["first", "needle in the log"]).unwrap();
+    // The writer has these at hand no more.
+    (0..2).for_each(|number| _ = log.append("x", Expected::Any, [event(number)]).unwrap().wait());
+    let bytes = disk.read_file("chunk-0000000000").unwrap();
+    let place = bytes.windows(6).position(|part| part == b"needle").unwrap();
+    let file = disk.open("chunk-0000000000", Access::Write).unwrap();
+    file.write_at(b"N", place as u64).unwrap();
+    let other = once(Expected::NoStream, ["another", "needle in the log"]);
+    assert!(matches!(other, Err(AppendError::WrongVersion { .. })), "{other:?}");
+    let same = once(Expected::NoStream, ["first", "needle in the log"]);
+    assert!(matches!(same, Err(AppendError::Failed(_))), "{same:?}");
+}
+
+/// A clock at which something happens in the midst of a step, when it is asked for the time next.
+#[derive(Default)]
+struct Interrupting {
+    clock: SimClock,
+    then: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl std::fmt::Debug for Interrupting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.clock.fmt(f)
+    }
+}
+
+impl Clock for Interrupting {
+    fn monotonic(&self) -> Duration {
+        let then = self.then.lock().unwrap().take();
+        then.into_iter().for_each(|then| then());
+        self.clock.monotonic()
+    }
+
+    fn wall(&self) -> Timestamp {
+        self.clock.wall()
+    }
+}
+
+#[test]
+fn a_keeper_that_fails_while_the_writer_looks_for_room_is_no_full_disk() {
+    let clock = Arc::new(Interrupting::default());
+    let options = Options::new().chunk_size(8 * MIB).prepare_ahead(128 << 10);
+    let disk = Arc::new(SimDisk::new());
+    let mut engine = Engine::open(disk, Arc::clone(&clock) as _, options).unwrap().0;
+    let large = [NewEvent::new("Big", vec![1; 3 << 20])];
+    let ack = engine.core.submit("s", Expected::Any, large, Duration::ZERO).unwrap();
+    let (failure, supply) = (Arc::clone(&engine.core.failure), Arc::clone(&engine.core.supply));
+    *clock.then.lock().unwrap() = Some(Box::new(move || {
+        failure.record(Error::new(ErrorKind::Io, "the keeper's disk"));
+        supply.disk_full();
+    }));
+    engine.writer.step();
+    assert!(clock.then.lock().unwrap().is_none(), "it has happened in this step");
+    let answer = ack.is_ready().then(|| ack.wait());
+    assert!(matches!(answer, Some(Err(AppendError::Failed(_)))), "{answer:?}");
 }

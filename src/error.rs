@@ -236,8 +236,8 @@ pub enum AppendError {
     },
     /// An event stands in the log that the append demanded not to be there.
     #[error(
-        "position {position} holds an event of \"{query}\", of which none was to stand at position \
-         {after} or behind it; read what happened since and decide anew"
+        "the event at position {position} matches the query `{query}`, of which there was to be \
+         none from position {after} on; read what happened since and decide anew"
     )]
     ConditionFailed {
         /// The query of which there was to be no event.

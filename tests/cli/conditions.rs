@@ -43,7 +43,7 @@ fn a_query_of_which_nothing_may_have_come() {
     run_with("1\n2\n", &["append", &log, "--stream", "cart-7", "--type", "Added"]);
     let query = "type=Added or tag=x";
     let shows = format!("`paperchase read {log} --query 'type=Added or tag=x' --from 1`");
-    let words = ["position 1 holds an event", &shows];
+    let words = ["the event at position 1 matches", &shows];
     refused("3", &log, &["--no-events", query, "--after", "1"], 3, &words);
     refused("3", &log, &["--no-events", query, "--after", "9"], 2, &["ahead of the end"]);
     refused("3", &log, &["--no-events", query], 2, &["--after"]);

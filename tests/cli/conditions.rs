@@ -52,6 +52,19 @@ fn a_query_of_which_nothing_may_have_come() {
 }
 
 #[test]
+fn a_name_is_taken_once() {
+    let (_dir, log) = place();
+    let tags = ["--tag", "name:red", "--tag", "a b"];
+    let unless_taken = ["--no-events", "tag=name:red", "--after", "0"];
+    let take = [&["append", &log, "--stream", "cart-7"], &tags[..], &unless_taken].concat();
+    assert_eq!(run_with("1", &take).code, 0);
+    refused("2", &log, &take[4..], 3, &["the event at position 0 matches"]);
+    assert_eq!(run_with("3", &[&take[..4], &tags].concat()).code, 0, "without a condition");
+    let tagged = good(&["read", &log, "--tag", "name:red", "--tag", "a b", "--json"]);
+    assert_eq!(tagged.lines().count(), 2, "{tagged}");
+}
+
+#[test]
 fn an_operation_is_stored_once() {
     let (_dir, log) = place();
     let append = ["append", &log, "--stream", "cart-7", "--operation", OPERATION, "--json"];

@@ -48,7 +48,7 @@ Exit codes:
   0    good
   1    found damage, or events are lost
   2    wrong usage, or a line of input that cannot be stored
-  3    cannot: locked by another process, disk full, no such log
+  3    cannot: locked by another process, disk full, no such log, or a condition does not hold
   130  interrupted";
 
 #[derive(Debug, Subcommand)]

@@ -123,8 +123,7 @@ impl Damage {
 pub enum OpenError {
     /// Another handle, in this process or another, has the log open for writing.
     #[error(
-        "the log is open for writing in {}; close that one first, or read beside it",
-        .pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+        "the log is open for writing in {}; close that one first, or read beside it", Holder(*.pid)
     )]
     Locked {
         /// The process id that the lock file names, when it names one.
@@ -237,8 +236,8 @@ pub enum AppendError {
     },
     /// An event stands in the log that the append demanded not to be there.
     #[error(
-        "position {position} holds an event of \"{query}\", of which none was to stand at position \
-         {after} or behind it; read what happened since and decide anew"
+        "the event at position {position} matches the query `{query}`, of which there was to be \
+         none from position {after} on; read what happened since and decide anew"
     )]
     ConditionFailed {
         /// The query of which there was to be no event.
@@ -356,6 +355,19 @@ impl std::fmt::Display for Found {
         match self.0 {
             Some(version) => write!(f, "version {version}"),
             None => f.write_str("no stream"),
+        }
+    }
+}
+
+/// Who has a log open for writing.
+struct Holder(Option<u32>);
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(pid) if pid == std::process::id() => f.write_str("this very process"),
+            Some(pid) => write!(f, "process {pid}"),
+            None => f.write_str("another process"),
         }
     }
 }

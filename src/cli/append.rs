@@ -1,7 +1,7 @@
 //! Owns the verb `append`: each line of stdin is the data of one event.
 //!
 //! Promises: the data is the line byte for byte, without the blanks around it, and is JSON. Stream
-//! and type are the same for all lines, or come from a field of each.
+//! and type are the same for all lines, or come from a field of each; tags are the same for all.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,8 @@ Examples:
   echo '{\"sku\":1}' | paperchase append data --stream cart-7 --type ItemAdded
   paperchase append data --stream-from user --type-from event < clicks.ndjson
   echo '{}' | paperchase append data --stream cart-7 --type Paid --expect 4 --expect stock-1=none
-  echo '{}' | paperchase append data --stream names --no-events 'tag=name:red' --after 120
+  echo '{}' | paperchase append data --stream names --tag name:red \\
+      --no-events tag=name:red --after 120
   paperchase append data --stream orders --operation $ID < order.ndjson")]
 #[command(group = clap::ArgGroup::new("streams").required(true))]
 pub(super) struct Args {
@@ -41,6 +42,9 @@ pub(super) struct Args {
     /// Take each event's type from this field of its line
     #[arg(long, value_name = "FIELD", conflicts_with = "event_type")]
     type_from: Option<String>,
+    /// Tag of the events; repeat it for several
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
     /// Size of new chunk files, such as 64MiB
     #[arg(long, value_name = "SIZE", value_parser = args::size)]
     chunk_size: Option<u64>,
@@ -76,7 +80,7 @@ fn event(args: &Args, line: &[u8]) -> Result<(String, NewEvent), String> {
             (named(stream_field, stream)?, named(type_field, &args.event_type)?)
         }
     };
-    Ok((stream, NewEvent::json(event_type, line)))
+    Ok((stream, args.tags.iter().fold(NewEvent::json(event_type, line), NewEvent::tag)))
 }
 
 /// The field as a name: a string, or a number or a truth value as it is written.

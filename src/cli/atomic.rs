@@ -21,12 +21,14 @@ pub(super) struct Conditions {
     /// Store all lines at once, if a stream is as expected: `any`, `none`, `exists`, or the version
     /// of its last event. Without STREAM= it is the one of --stream; may be given several times
     #[arg(long, value_name = "[STREAM=]EXPECTED", value_parser = expectation)]
+    #[arg(allow_negative_numbers = true)]
     expect: Vec<Expectation>,
     /// Store all lines at once, if no event of this query came at or after position --after
     #[arg(long, value_name = "QUERY", requires = "after")]
     no_events: Option<Query>,
     /// Position for --no-events: the end of what the decision was made on
     #[arg(long, value_name = "POSITION", requires = "no_events", value_parser = args::number)]
+    #[arg(allow_negative_numbers = true)]
     after: Option<u64>,
     /// Store all lines at once, unless this operation was stored before
     #[arg(long, value_name = "UUID")]

@@ -24,9 +24,10 @@ pub(super) struct Args {
     dir: PathBuf,
     /// Begin at this position
     #[arg(long, value_name = "POSITION", default_value_t = 0, value_parser = args::number)]
+    #[arg(allow_negative_numbers = true)]
     from: u64,
     /// Write at most this many events
-    #[arg(long, value_name = "COUNT", value_parser = args::number)]
+    #[arg(long, value_name = "COUNT", value_parser = args::number, allow_negative_numbers = true)]
     #[arg(default_value_t = u64::MAX, hide_default_value = true)]
     limit: u64,
 }

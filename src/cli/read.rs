@@ -57,10 +57,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "TEXT")]
     query: Option<Query>,
     /// Begin here: a version with one --stream alone, otherwise a position
-    #[arg(long, value_name = "NUMBER", value_parser = args::number)]
+    #[arg(long, value_name = "NUMBER", value_parser = args::number, allow_negative_numbers = true)]
     from: Option<u64>,
     /// At most this many events
-    #[arg(long, value_name = "COUNT", value_parser = args::number)]
+    #[arg(long, value_name = "COUNT", value_parser = args::number, allow_negative_numbers = true)]
     #[arg(default_value_t = u64::MAX, hide_default_value = true)]
     limit: u64,
     /// Downwards, from the end or from --from
@@ -139,7 +139,9 @@ fn select(args: &Args, view: &View) -> Result<Events, CliError> {
     for stream in &args.stream {
         if !args.follow && view.stream_version(stream)?.is_none() {
             failure::say(format_args!("stream {stream:?} has no events"));
-            failure::hint("`paperchase streams` lists all names");
+            let place = args.dir.display().to_string();
+            let place = failure::quoted(&place);
+            failure::hint(format_args!("`paperchase streams {place}` lists all names"));
         }
     }
     if let Some(stream) = lone_stream(args) {

@@ -32,14 +32,14 @@ use crate::subscribe::Subscription;
 /// [`AppendError::Fenced`], also those that are on their way.
 ///
 /// ```
-/// use paperchase::{Append, Expected, Log, NewEvent, Update};
+/// use paperchase::{Append, Expected, Log, NewEvent, Query, Update};
 ///
 /// # let dir = tempfile::tempdir()?;
 /// let log = Log::open(dir.path())?;
 /// log.append("cart-7", Expected::Any, [NewEvent::new("Paid", "12")])?.wait()?;
 ///
 /// let consumer = log.consumer("invoices")?;
-/// for update in consumer.subscribe()? {
+/// for update in consumer.subscribe_query(&Query::event_type("Paid"))? {
 ///     match update? {
 ///         Update::Event(event) => {
 ///             let invoice = NewEvent::new("Invoiced", event.data());
@@ -48,9 +48,8 @@ use crate::subscribe::Subscription;
 ///                 .commit(&consumer, consumer.behind(&event))
 ///                 .submit(&log)?
 ///                 .wait()?;
-/// #           if event.stream() == "cart-7" { break }
 ///         }
-///         _ => println!("up to date"),
+///         _ => break, // up to date; to wait for the next event, go on instead
 ///     }
 /// }
 /// # assert_eq!(log.view().place_of_consumer("invoices")?.unwrap().position().get(), 1);
@@ -128,7 +127,8 @@ impl Consumer {
         self.place
     }
 
-    /// The place behind an event of the consumed log: to be committed when the event is handled.
+    /// The place behind an event of the consumed log: to be committed when the event is handled. An
+    /// event does not say of which log it is: that it is of this one is up to the caller.
     #[must_use]
     pub fn behind(&self, event: &RecordedEvent) -> Place {
         Place { log: self.place.log, position: event.position().plus(1) }
@@ -136,6 +136,9 @@ impl Consumer {
 
     /// Subscribes to the consumed log from [`Consumer::place`] on, without the events by which
     /// consumers keep their places: a consumer would otherwise consume its own commits for ever.
+    /// Results that it stores in the same log are delivered like all other events. Where each event
+    /// has a result, name what is consumed with [`Consumer::subscribe_query`]: the results would
+    /// otherwise have results without an end.
     ///
     /// # Errors
     /// As [`Reader::subscribe`].
@@ -151,7 +154,8 @@ impl Consumer {
         Ok(self.source.subscribe_query(query, self.place.position)?.without_places())
     }
 
-    /// Commits a place, alone.
+    /// Commits a place, alone. It may lie before the last one: what is between is then consumed
+    /// again by the next instance.
     ///
     /// When this returns `Ok`, the commit is on its way; the [`Ack`] tells whether it was stored.
     /// When this returns `Err`, the consumer's place is what it was.

@@ -333,7 +333,10 @@ fn only_one_handle_writes() {
         let log = open(&disk);
         count(&log, 0..5);
         match open_with(&disk, small()) {
-            Err(OpenError::Locked { pid }) => assert_eq!(pid, Some(std::process::id())),
+            Err(error @ OpenError::Locked { pid }) => {
+                assert_eq!(pid, Some(std::process::id()));
+                assert!(error.to_string().contains("open for writing in this very process"));
+            }
             other => panic!("{other:?}"),
         }
         drop(log);

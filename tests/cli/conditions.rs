@@ -43,12 +43,25 @@ fn a_query_of_which_nothing_may_have_come() {
     run_with("1\n2\n", &["append", &log, "--stream", "cart-7", "--type", "Added"]);
     let query = "type=Added or tag=x";
     let shows = format!("`paperchase read {log} --query 'type=Added or tag=x' --from 1`");
-    let words = ["position 1 holds an event", &shows];
+    let words = ["the event at position 1 matches", &shows];
     refused("3", &log, &["--no-events", query, "--after", "1"], 3, &words);
     refused("3", &log, &["--no-events", query, "--after", "9"], 2, &["ahead of the end"]);
     refused("3", &log, &["--no-events", query], 2, &["--after"]);
     let under = ["append", &log, "--stream", "cart-7", "--no-events", query, "--after", "2"];
     assert_eq!(run_with("3", &under).code, 0);
+}
+
+#[test]
+fn a_name_is_taken_once() {
+    let (_dir, log) = place();
+    let tags = ["--tag", "name:red", "--tag", "a b"];
+    let unless_taken = ["--no-events", "tag=name:red", "--after", "0"];
+    let take = [&["append", &log, "--stream", "cart-7"], &tags[..], &unless_taken].concat();
+    assert_eq!(run_with("1", &take).code, 0);
+    refused("2", &log, &take[4..], 3, &["the event at position 0 matches"]);
+    assert_eq!(run_with("3", &[&take[..4], &tags].concat()).code, 0, "without a condition");
+    let tagged = good(&["read", &log, "--tag", "name:red", "--tag", "a b", "--json"]);
+    assert_eq!(tagged.lines().count(), 2, "{tagged}");
 }
 
 #[test]

@@ -24,6 +24,19 @@ fn a_line_that_is_no_object_is_refused() {
 }
 
 #[test]
+fn a_negative_number_is_no_number() {
+    let (_dir, log) = flights();
+    for option in ["--from", "--limit"] {
+        refused("", &["read", &log, option, "-1"], 2, &[option, r#""-1" is not a number from 0"#]);
+        refused("", &["export", &log, option, "-1"], 2, &[option, r#""-1" is not a number"#]);
+    }
+    let append = ["append", &log, "--stream", "s"];
+    refused("", &[&append[..], &["--expect", "-1"]].concat(), 2, &[r#""-1" is none of any"#]);
+    let after = ["--no-events", "all", "--after", "-1"];
+    refused("", &[&append[..], &after].concat(), 2, &[r#""-1" is not a number"#]);
+}
+
+#[test]
 fn an_append_that_no_chunk_can_take_asks_for_larger_ones() {
     let (_dir, log) = place();
     let line = format!(r#"{{"stream":"s","type":"t","data":"{}"}}"#, "x".repeat(1 << 20));
@@ -57,4 +70,5 @@ fn numbers_are_taken_as_tables_print_them() {
     let ran = run(&["read", &log, "--stream", "nosuch", "--json"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (0, ""));
     assert!(ran.stderr.contains("stream \"nosuch\" has no events"), "{}", ran.stderr);
+    assert!(ran.stderr.contains(&format!("`paperchase streams {log}`")), "{}", ran.stderr);
 }

@@ -49,8 +49,8 @@ fn refusals_say_what_was_found_and_what_to_do() {
     );
     says(
         cart(&[3]).no_events(Query::stream("cart-8"), Position::new(1)),
-        "position 2 holds an event of \"stream=cart-8\", of which none was to stand at position 1 \
-         or behind it; read what happened since and decide anew",
+        "the event at position 2 matches the query `stream=cart-8`, of which there was to be none \
+         from position 1 on; read what happened since and decide anew",
     );
     says(
         cart(&[3]).operation(OPERATION),

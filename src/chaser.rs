@@ -6,6 +6,7 @@
 //! wrong fail the log. Never writes files.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use crate::chunk::Chunk;
 use crate::chunk::scan::{self, Cursor, ScannedEvent};
@@ -13,7 +14,7 @@ use crate::chunk::supply::{DurablePlace, Supply};
 use crate::error::{Damage, Error, ErrorKind, Result};
 use crate::index::ChunkIndex;
 use crate::index::segments::{Segment, Segments};
-use crate::stage::bell::{Bell, Keys};
+use crate::stage::bell::{self, Bell, Keys};
 use crate::stage::page::StatsPage;
 use crate::stage::pending::{GroupPlace, PendingGroup};
 use crate::stage::queue::{Queue, Taken};
@@ -43,17 +44,38 @@ pub(crate) struct Chaser {
     cursor: Cursor,
     /// Of the events of the group that is being followed.
     keys: Keys,
+    /// Who is to be woken for what became visible.
+    called: Vec<Waker>,
 }
 
 impl Chaser {
     /// A chaser that has followed the log up to `cursor`.
     pub(crate) fn new(shared: Shared, cursor: Cursor) -> Self {
         let segment = shared.segments.last();
-        Self { shared, taken: Taken::default(), segment, cursor, keys: Keys::default() }
+        let (taken, keys, called) = (Taken::default(), Keys::default(), Vec::new());
+        Self { shared, taken, segment, cursor, keys, called }
     }
 
-    /// Follows the log as far as it is durable.
+    /// Follows the log as far as it is durable, and wakes who waits for what became visible.
     pub(crate) fn step(&mut self) -> Step {
+        let step = self.advance();
+        bell::wake(self.called.drain(..));
+        step
+    }
+
+    /// Takes some of those who are to be woken, to be woken without the chaser.
+    pub(crate) fn take_called(&mut self, most: usize) -> Vec<Waker> {
+        self.called.drain(..most.min(self.called.len())).collect()
+    }
+
+    /// Whether somebody is left to be woken.
+    pub(crate) fn is_anybody_called(&self) -> bool {
+        !self.called.is_empty()
+    }
+
+    /// Follows the log as far as it is durable. Those who wait for what became visible are called,
+    /// and not woken yet.
+    pub(crate) fn advance(&mut self) -> Step {
         let mut step = Step::Idle;
         loop {
             if self.taken.is_empty() && !self.shared.groups.take(&mut self.taken) {
@@ -112,7 +134,7 @@ impl Chaser {
             answer.promise.answer(answer.outcome);
         }
         if grows {
-            self.shared.bell.ring(&self.keys);
+            self.shared.bell.call(&self.keys, &mut self.called);
         }
     }
 

@@ -11,13 +11,13 @@ use super::engine::{Core, Engine};
 use crate::chaser::Chaser;
 use crate::error::{AppendError, Error, OpenError, Result};
 use crate::keeper::Keeper;
-use crate::stage::Step;
 use crate::stage::queue::Taken;
 use crate::stage::worker::{Timesheet, Worker};
+use crate::stage::{Step, bell};
 use crate::writer::Writer;
 
-/// Up to so many answers the writer gives itself, by stepping the chaser; more are left to the
-/// chaser's thread.
+/// Up to so many answers the writer gives itself, by stepping the chaser, and so many subscriptions
+/// it wakes; more are left to the chaser's thread.
 const INLINE_MAX: usize = 8;
 /// The longest that the writer spins: about as long as a sleep and a wake take.
 const WRITER_SPIN_MAX: Duration = Duration::from_micros(40);
@@ -133,15 +133,21 @@ fn hand_over(core: &Core, due: usize, chaser: &SharedChaser) {
     }
     match due {
         0 => {}
-        1..=INLINE_MAX => match chaser.try_lock() {
-            Ok(mut chaser) => {
-                chaser.step();
+        1..=INLINE_MAX => {
+            let mut chaser = match chaser.try_lock() {
+                Ok(chaser) => chaser,
+                Err(TryLockError::WouldBlock) => return core.groups.nudge(),
+                Err(TryLockError::Poisoned(chaser)) => chaser.into_inner(),
+            };
+            chaser.advance();
+            let called = chaser.take_called(INLINE_MAX);
+            let more = chaser.is_anybody_called();
+            drop(chaser);
+            if more {
+                core.groups.nudge();
             }
-            Err(TryLockError::WouldBlock) => core.groups.nudge(),
-            Err(TryLockError::Poisoned(chaser)) => {
-                chaser.into_inner().step();
-            }
-        },
+            bell::wake(called);
+        }
         _ => core.groups.nudge(),
     }
 }
@@ -150,7 +156,12 @@ fn run_chaser(core: &Core, chaser: &SharedChaser) {
     let mut sheet = Timesheet::new(Arc::clone(&core.meters.chaser), Arc::clone(&core.clock));
     let mut told = false;
     loop {
-        let step = lock(chaser).step();
+        let (step, called) = {
+            let mut chaser = lock(chaser);
+            (chaser.advance(), chaser.take_called(usize::MAX))
+        };
+        // Without the lock, so that the writer can answer meanwhile.
+        bell::wake(called);
         tell_writer(core, &mut told);
         match step {
             Step::Worked => {}
@@ -199,7 +210,12 @@ fn collapse(core: &Core, chaser: &SharedChaser, error: &Error) {
             submission.promise.answer(Err(AppendError::Failed(error.clone())));
         }
     }
-    lock(chaser).abandon(error);
+    let called = {
+        let mut chaser = lock(chaser);
+        chaser.abandon(error);
+        chaser.take_called(usize::MAX)
+    };
+    bell::wake(called);
     core.bell.close();
     core.groups.nudge();
 }

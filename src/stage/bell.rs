@@ -101,6 +101,13 @@ impl Keys {
     }
 }
 
+/// Wakes all of them. A waker is the caller's code; its panic is not the log's (F04).
+pub(crate) fn wake(wakers: impl IntoIterator<Item = Waker>) {
+    for waker in wakers {
+        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    }
+}
+
 impl Bell {
     /// Takes a seat, which is not armed.
     pub(crate) fn take_place(self: &Arc<Self>, interest: Interest) -> Place {
@@ -124,8 +131,15 @@ impl Bell {
     /// Tells of events that have just become visible: wakes who waits for one of their keys, and
     /// who waits for everything. Keys that were not collected concern everybody.
     pub(crate) fn ring(&self, keys: &Keys) {
+        let mut wakers = Vec::new();
+        self.call(keys, &mut wakers);
+        wake(wakers);
+    }
+
+    /// The same, but leaves the waking to the caller, who owes it to each of `wakers`.
+    pub(crate) fn call(&self, keys: &Keys, wakers: &mut Vec<Waker>) {
         if self.is_anybody_armed() {
-            self.wake(keys.collected());
+            self.board().take_wakers(keys.collected(), &self.armed, wakers);
         }
     }
 
@@ -133,7 +147,9 @@ impl Bell {
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         if self.is_anybody_armed() {
-            self.wake(None);
+            let mut wakers = Vec::new();
+            self.board().take_wakers(None, &self.armed, &mut wakers);
+            wake(wakers);
         }
     }
 
@@ -153,13 +169,6 @@ impl Bell {
         self.armed.load(Ordering::Relaxed) > 0
     }
 
-    fn wake(&self, keys: Option<&[u64]>) {
-        let wakers = self.board().take_wakers(keys, &self.armed);
-        for waker in wakers {
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-        }
-    }
-
     fn board(&self) -> MutexGuard<'_, Board> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -167,17 +176,15 @@ impl Bell {
 
 impl Board {
     /// Takes the wakers of those who are concerned: everybody where no keys are named.
-    fn take_wakers(&mut self, keys: Option<&[u64]>, armed: &AtomicUsize) -> Vec<Waker> {
+    fn take_wakers(&mut self, keys: Option<&[u64]>, armed: &AtomicUsize, wakers: &mut Vec<Waker>) {
         self.count += 1;
         let rung = self.count;
-        let mut wakers = Vec::new();
         let mut take = |seats: &Seats| {
             wakers.extend(seats.values().filter_map(|seat| seat.take(armed)));
         };
         take(&self.everything);
         let Some(keys) = keys else {
-            self.rows.iter().for_each(|row| take(&row.seats));
-            return wakers;
+            return self.rows.iter().for_each(|row| take(&row.seats));
         };
         for hash in keys {
             if let Some(row) = self.rows.find_mut(*hash, |row| row.hash == *hash)
@@ -187,7 +194,6 @@ impl Board {
                 take(&row.seats);
             }
         }
-        wakers
     }
 
     fn row(&mut self, hash: u64) -> &mut Row {

@@ -7,12 +7,12 @@ use std::collections::VecDeque;
 use std::ops::Bound;
 
 use super::generate::readings;
-use super::model::{self, Bounds, Kept, Reading};
+use super::model::{self, Bounds, Kept, NamesOf, Reading};
 use super::random::Random;
 use crate::error::Result;
 use crate::event::RecordedEvent;
 use crate::position::{Position, StreamVersion};
-use crate::read::View;
+use crate::read::{NameInfo, View};
 
 /// From which end the events of a read are taken.
 #[derive(Clone, Copy, Debug)]
@@ -61,10 +61,26 @@ pub(super) fn check_all(random: &mut Random, view: &View, log: &[Kept]) {
             assert_eq!(view.stream_version(name).unwrap(), version, "the version of {name}");
         }
     }
-    let streams = view.streams("").unwrap().into_iter().map(|stream| {
+    check_names(view, log, "");
+}
+
+/// Compares all listings of names that begin with a prefix.
+pub(super) fn check_names(view: &View, log: &[Kept], prefix: &str) {
+    let streams = view.streams(prefix).unwrap().into_iter().map(|stream| {
         (stream.name, stream.events, stream.version.get(), stream.last_position.get())
     });
-    assert_eq!(streams.collect::<Vec<_>>(), model::streams(log), "the list of streams");
+    assert_eq!(streams.collect::<Vec<_>>(), model::streams(log, prefix), "streams {prefix:?}");
+    let kinds: [(&str, Result<Vec<NameInfo>>, NamesOf); 3] = [
+        ("categories", view.categories(prefix), model::categories_of),
+        ("types", view.types(prefix), model::types_of),
+        ("tags", view.tags(prefix), model::tags_of),
+    ];
+    for (what, listed, of) in kinds {
+        let listed = listed.unwrap().into_iter();
+        let listed: Vec<_> =
+            listed.map(|it| (it.name, it.events, it.last_position.get())).collect();
+        assert_eq!(listed, model::names(log, of, prefix), "{what} {prefix:?}");
+    }
 }
 
 /// An iterator that can be taken from both ends.
@@ -79,6 +95,7 @@ pub(super) fn events(view: &View, (what, (start, end)): (&Reading, Bounds)) -> R
         Reading::Category(name) => Box::new(view.read_category(name, positions)?),
         Reading::Type(name) => Box::new(view.read_type(name, positions)?),
         Reading::Tag(name) => Box::new(view.read_tag(name, positions)?),
+        Reading::Query(query) => Box::new(view.read(query, positions)?),
     })
 }
 

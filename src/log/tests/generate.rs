@@ -198,14 +198,26 @@ fn alternative(random: &mut Random) -> Query {
     query.streams(some(random, 12, &STREAMS)).categories(some(random, 8, &CATEGORIES))
 }
 
+/// What the names of a listing begin with: none, some or all of the letters of a name.
+pub(super) fn prefix(random: &mut Random) -> &'static str {
+    let name = match random.below(4) {
+        0 => random.pick(&STREAMS),
+        1 => random.pick(&CATEGORIES),
+        2 => random.pick(&TYPES),
+        _ => random.pick(&TAGS),
+    };
+    &name[..random.below(name.len() as u64 + 1) as usize]
+}
+
 /// Something to read, and a range of a log of so many events.
 pub(super) fn reading(random: &mut Random, events: u64) -> (Reading, Bounds) {
-    let reading = match random.below(5) {
+    let reading = match random.below(8) {
         0 => Reading::All,
         1 => Reading::Stream(random.pick(&STREAMS).to_owned()),
         2 => Reading::Category(random.pick(&CATEGORIES).to_owned()),
         3 => Reading::Type(random.pick(&TYPES).to_owned()),
-        _ => Reading::Tag(random.pick(&TAGS).to_owned()),
+        4 => Reading::Tag(random.pick(&TAGS).to_owned()),
+        _ => Reading::Query(query(random)),
     };
     let end = if matches!(reading, Reading::Stream(_)) { events / 4 } else { events };
     let mut bound = || match random.below(4) {

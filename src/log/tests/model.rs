@@ -323,6 +323,7 @@ pub(super) enum Reading {
     Category(String),
     Type(String),
     Tag(String),
+    Query(Query),
 }
 
 /// A range of positions or, of a stream, versions.
@@ -336,6 +337,7 @@ pub(super) fn read<'a>(log: &'a [Kept], what: &Reading, bounds: Bounds) -> Vec<&
         Reading::Category(name) => category_of(&kept.stream) == name,
         Reading::Type(name) => kept.event.event_type == *name,
         Reading::Tag(name) => kept.event.tags.contains(name),
+        Reading::Query(query) => is_meant(query, kept),
     };
     let number = |kept: &Kept| match what {
         Reading::Stream(_) => kept.version,
@@ -344,12 +346,39 @@ pub(super) fn read<'a>(log: &'a [Kept], what: &Reading, bounds: Bounds) -> Vec<&
     log.iter().filter(meant).filter(|kept| bounds.contains(&number(kept))).collect()
 }
 
-/// All streams: name, number of events, version and position of the last event.
-pub(super) fn streams(log: &[Kept]) -> Vec<(String, u64, u64, u64)> {
-    let mut streams: BTreeMap<&str, (u64, u64, u64)> = BTreeMap::new();
+/// The streams whose names begin with a prefix: name, number of events, version and position of the
+/// last event.
+pub(super) fn streams(log: &[Kept], prefix: &str) -> Vec<(String, u64, u64, u64)> {
+    let version = |(name, events, last): (String, u64, u64)| {
+        let version = log[last as usize].version;
+        (name, events, version, last)
+    };
+    names(log, |kept| vec![&kept.stream], prefix).into_iter().map(version).collect()
+}
+
+/// The names of one kind that an event has.
+pub(super) type NamesOf = fn(&Kept) -> Vec<&str>;
+
+pub(super) fn categories_of(kept: &Kept) -> Vec<&str> {
+    vec![category_of(&kept.stream)]
+}
+
+pub(super) fn types_of(kept: &Kept) -> Vec<&str> {
+    vec![&kept.event.event_type]
+}
+
+pub(super) fn tags_of(kept: &Kept) -> Vec<&str> {
+    kept.event.tags.iter().map(String::as_str).collect()
+}
+
+/// The names that begin with a prefix, sorted: name, number of events, position of the last event.
+pub(super) fn names(log: &[Kept], of: NamesOf, prefix: &str) -> Vec<(String, u64, u64)> {
+    let mut names: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for kept in log {
-        let events = streams.get(&*kept.stream).map_or(0, |part| part.0);
-        streams.insert(&kept.stream, (events + 1, kept.version, kept.position));
+        for name in of(kept).into_iter().filter(|name| name.starts_with(prefix)) {
+            let events = names.get(name).map_or(0, |known| known.0);
+            names.insert(name, (events + 1, kept.position));
+        }
     }
-    streams.into_iter().map(|(name, (events, v, p))| (name.to_owned(), events, v, p)).collect()
+    names.into_iter().map(|(name, (events, last))| (name.to_owned(), events, last)).collect()
 }

@@ -17,7 +17,7 @@ use crate::disk::Disk;
 use crate::error::AppendError;
 use crate::event::Expected;
 use crate::log::engine::Engine;
-use crate::log::tests::compare::{check_all, check_read};
+use crate::log::tests::compare::{check_all, check_names, check_read};
 use crate::log::tests::generate::{self, Known, Recent};
 use crate::log::tests::model::{self, Kept, Moment};
 use crate::log::tests::power::PowerDisk;
@@ -261,7 +261,7 @@ impl World {
         }
     }
 
-    /// Compares a read of the log as it is now, or as it was some time ago.
+    /// Compares a read and listings of the log as it is now, or as it was some time ago.
     fn read(&mut self, engine: &Engine) {
         let now = engine.core.reader().view();
         let events = now.end().get() as usize;
@@ -269,6 +269,7 @@ impl World {
         let (view, events) = self.random.pick(&self.views);
         let (what, bounds) = generate::reading(&mut self.random, events as u64);
         check_read(&mut self.random, &view, &self.log[..events], (&what, bounds));
+        check_names(&view, &self.log[..events], generate::prefix(&mut self.random));
         if self.views.len() > 3 {
             self.views.remove(self.random.below(4) as usize);
         }

@@ -2,8 +2,8 @@
 //!
 //! Promises a person: tables, and errors that say what to do next. Promises a program: `--json`,
 //! nothing but results on stdout, and exit codes: 0 good, 1 found damage or lost events, 2 wrong
-//! usage, 3 cannot (locked, full, missing), 130 interrupted. Never makes a log but by `append`,
-//! `import` and `stress`.
+//! usage, 3 cannot (locked, full, missing), 4 an append refused by its conditions, 130 interrupted.
+//! Never makes a log but by `append`, `import` and `stress`.
 
 mod append;
 mod args;
@@ -48,7 +48,8 @@ Exit codes:
   0    good
   1    found damage, or events are lost
   2    wrong usage, or a line of input that cannot be stored
-  3    cannot: locked by another process, disk full, no such log, or a condition does not hold
+  3    cannot: locked by another process, disk full, no such log
+  4    refused: a condition of the append does not hold; read what happened and decide again
   130  interrupted";
 
 #[derive(Debug, Subcommand)]

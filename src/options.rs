@@ -10,8 +10,8 @@ use crate::error::OpenError;
 pub const EVENT_SIZE_MAX: usize = 16 << 20;
 /// Largest append, as stored: 64 MiB, or what fits a chunk if that is less.
 pub const APPEND_SIZE_MAX: usize = 64 << 20;
-/// Most expectations of one append, and most of its other conditions, which together have at most
-/// as many names as one query may have.
+/// Most streams that one append writes to, most of its expectations, and most of its other
+/// conditions, which together have at most as many names as one query may have.
 pub const APPEND_TERMS_MAX: usize = 4096;
 /// Longest stream name, in bytes.
 pub const STREAM_NAME_MAX: usize = 1024;

@@ -14,6 +14,7 @@ use crate::{AppendError, Error, ErrorKind, OpenError};
 const DAMAGE: u8 = 1;
 const USAGE: u8 = 2;
 const CANNOT: u8 = 3;
+const REFUSED: u8 = 4;
 const INTERRUPTED: u8 = 130;
 
 /// How a verb ends that could do its work.
@@ -59,6 +60,11 @@ impl CliError {
     /// Not possible here and now.
     pub(super) fn cannot(what: impl Display) -> Self {
         Self { code: CANNOT, what: what.to_string(), next: None }
+    }
+
+    /// The log has decided against an append: its conditions do not hold.
+    pub(super) fn refused(what: impl Display) -> Self {
+        Self { code: REFUSED, what: what.to_string(), next: None }
     }
 
     /// Adds what the caller can do about it.
@@ -150,24 +156,25 @@ pub(super) fn append(place: &str, error: &AppendError) -> CliError {
             )),
         AppendError::WrongVersion { stream, .. }
         | AppendError::PartlyStored { stream, .. }
-        | AppendError::Diverged { stream, .. } => CliError::cannot(error).next(format_args!(
+        | AppendError::Diverged { stream, .. } => CliError::refused(error).next(format_args!(
             "`paperchase read {} --stream {}` shows what happened; decide again",
             quoted(place),
             quoted(stream)
         )),
         AppendError::ConditionFailed { query, after, .. } => {
-            CliError::cannot(error).next(format_args!(
+            CliError::refused(error).next(format_args!(
                 "`paperchase read {} --query {} --from {after}` shows what happened; decide again",
                 quoted(place),
                 quoted(&query.to_string())
             ))
         }
         AppendError::OperationConflict { position, .. } => {
-            CliError::cannot(error).next(format_args!(
+            CliError::refused(error).next(format_args!(
                 "`paperchase read {} --from {position} --limit 1` shows what was stored",
                 quoted(place)
             ))
         }
+        AppendError::Fenced { .. } => CliError::refused(error),
         AppendError::Invalid { .. } | AppendError::TooLarge { .. } => {
             CliError::usage(format_args!("{error}; nothing was stored"))
                 .next("`paperchase append --help` has examples")

@@ -79,6 +79,7 @@ impl Core {
             stream_of.push(names.number(stream));
         }
         let written = names.list.len();
+        check_count("streams", written, APPEND_TERMS_MAX)?;
         let mut expected = Vec::with_capacity(expectations.len());
         for (stream, what) in expectations {
             event::check_stream(&stream)?;
@@ -164,10 +165,7 @@ impl Core {
             ("names in conditions", names, QUERY_ITEMS_MAX * QUERY_NAMES_MAX),
         ];
         for (what, count, max) in counts {
-            if count > max {
-                let (size, max) = (count as u64, max as u64);
-                return Err(AppendError::TooMany { what, size, max });
-            }
+            check_count(what, count, max)?;
         }
         Ok(())
     }
@@ -192,6 +190,14 @@ impl Core {
         }
         Ok(())
     }
+}
+
+fn check_count(what: &'static str, count: usize, max: usize) -> Result<(), AppendError> {
+    if count > max {
+        let (size, max) = (count as u64, max as u64);
+        return Err(AppendError::TooMany { what, size, max });
+    }
+    Ok(())
 }
 
 /// The streams of an append, each once.

@@ -30,8 +30,8 @@ fn all_lines_are_stored_under_their_conditions_or_none() {
     assert!(ran.code == 0 && ran.stderr.contains("nothing to store"), "{}", ran.stderr);
 
     let shows = format!("`paperchase read {log} --stream cart-7`");
-    refused("3", &log, &["--expect", "7"], 3, &["expected version 7, found version 1", &shows]);
-    refused("3", &log, &["--expect", "1", "--expect", "x=exists"], 3, &["\"x\"", "no stream"]);
+    refused("3", &log, &["--expect", "7"], 4, &["expected version 7, found version 1", &shows]);
+    refused("3", &log, &["--expect", "1", "--expect", "x=exists"], 4, &["\"x\"", "no stream"]);
     refused("3", &log, &["--expect", "some"], 2, &["none of any, none, exists"]);
     refused("{", &log, &["--expect", "1"], 2, &["line 1", "nothing was stored"]);
     refused("", &log, &["--operation", OPERATION], 2, &["has no events"]);
@@ -44,7 +44,7 @@ fn a_query_of_which_nothing_may_have_come() {
     let query = "type=Added or tag=x";
     let shows = format!("`paperchase read {log} --query 'type=Added or tag=x' --from 1`");
     let words = ["the event at position 1 matches", &shows];
-    refused("3", &log, &["--no-events", query, "--after", "1"], 3, &words);
+    refused("3", &log, &["--no-events", query, "--after", "1"], 4, &words);
     refused("3", &log, &["--no-events", query, "--after", "9"], 2, &["ahead of the end"]);
     refused("3", &log, &["--no-events", query], 2, &["--after"]);
     let under = ["append", &log, "--stream", "cart-7", "--no-events", query, "--after", "2"];
@@ -58,7 +58,7 @@ fn a_name_is_taken_once() {
     let unless_taken = ["--no-events", "tag=name:red", "--after", "0"];
     let take = [&["append", &log, "--stream", "cart-7"], &tags[..], &unless_taken].concat();
     assert_eq!(run_with("1", &take).code, 0);
-    refused("2", &log, &take[4..], 3, &["the event at position 0 matches"]);
+    refused("2", &log, &take[4..], 4, &["the event at position 0 matches"]);
     assert_eq!(run_with("3", &[&take[..4], &tags].concat()).code, 0, "without a condition");
     let tagged = good(&["read", &log, "--tag", "name:red", "--tag", "a b", "--json"]);
     assert_eq!(tagged.lines().count(), 2, "{tagged}");
@@ -73,7 +73,7 @@ fn an_operation_is_stored_once() {
     assert_eq!(again.stdout, first.stdout.replace("false", "true"));
     assert_eq!(good(&["export", &log]).lines().count(), 2);
     let shows = format!("`paperchase read {log} --from 0 --limit 1`");
-    refused("1\n3\n", &log, &["--operation", OPERATION], 3, &["with other content", &shows]);
+    refused("1\n3\n", &log, &["--operation", OPERATION], 4, &["with other content", &shows]);
 }
 
 #[test]

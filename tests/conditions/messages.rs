@@ -82,3 +82,17 @@ fn refusals_are_clones_of_one_another() {
     assert!(matches!(refusal.clone(), AppendError::WrongVersion { actual: None, .. }));
     assert_eq!(refusal.clone().to_string(), refusal.to_string());
 }
+
+#[test]
+fn an_append_writes_to_as_many_streams_as_the_limit_says() {
+    let log = new_log();
+    let spread = |streams: usize| {
+        let events = |append: Append, number| append.event(format!("s-{number}"), event(1));
+        (0..streams).fold(Append::new(), events)
+    };
+    let most = paperchase::APPEND_TERMS_MAX;
+    let refusal = refused(&log, spread(most + 1)).to_string();
+    assert_eq!(refusal, "an append has 4097 streams; the limit is 4096");
+    let stored = crate::ask(&log, spread(most).event("s-0", event(2))).unwrap();
+    assert_eq!(stored.events(), 4097);
+}

@@ -96,29 +96,29 @@ impl Query {
         Self::new().types([name])
     }
 
-    /// Asks for events of any of these types and those named before. An empty list asks for nothing:
-    /// it leaves the query as it is.
+    /// Asks for events of any of these types and those named before. An empty list asks for
+    /// nothing: it leaves the query as it is.
     #[must_use]
     pub fn types(self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.extend(|item| &mut item.types, names)
     }
 
-    /// Asks for events that have all these tags. An empty list asks for nothing: it leaves the query
-    /// as it is.
+    /// Asks for events that have all these tags. An empty list asks for nothing: it leaves the
+    /// query as it is.
     #[must_use]
     pub fn tags(self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.extend(|item| &mut item.tags, names)
     }
 
-    /// Asks for events of any of these streams, and those streams and categories named before. An
-    /// empty list asks for nothing: it leaves the query as it is.
+    /// Asks for events of any of these streams, and those streams and categories named before.
+    /// An empty list asks for nothing: it leaves the query as it is.
     #[must_use]
     pub fn streams(self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.extend(|item| &mut item.streams, names)
     }
 
-    /// Asks for events of any of these categories, and those streams and categories named before. An
-    /// empty list asks for nothing: it leaves the query as it is.
+    /// Asks for events of any of these categories, and those streams and categories named before.
+    /// An empty list asks for nothing: it leaves the query as it is.
     #[must_use]
     pub fn categories(self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.extend(|item| &mut item.categories, names)

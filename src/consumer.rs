@@ -41,18 +41,11 @@ fn log_in(claim: &RecordedEvent) -> Option<Uuid> {
 }
 
 /// The place that an event keeps.
-fn place_in(event: &RecordedEvent) -> Result<Place> {
-    let parse = || {
-        let text = std::str::from_utf8(event.data()).ok()?;
-        let (log, position) = text.strip_prefix(r#"{"log":""#)?.split_once(r#"","position":"#)?;
-        let position = position.strip_suffix('}')?.parse().ok()?;
-        Some(Place { log: Uuid::try_parse(log).ok()?, position: Position::new(position) })
-    };
-    parse().ok_or_else(|| {
-        let (stream, position) = (event.stream(), event.position());
-        let message = format!("the event of {stream:?} at position {position} keeps no place");
-        Error::new(ErrorKind::Damage, message)
-    })
+pub(crate) fn place_in(event: &RecordedEvent) -> Option<Place> {
+    let text = std::str::from_utf8(event.data()).ok()?;
+    let (log, position) = text.strip_prefix(r#"{"log":""#)?.split_once(r#"","position":"#)?;
+    let position = position.strip_suffix('}')?.parse().ok()?;
+    Some(Place { log: Uuid::try_parse(log).ok()?, position: Position::new(position) })
 }
 
 /// A consumer in a view.
@@ -125,8 +118,18 @@ impl View {
     /// # Errors
     /// As [`View::consumers`].
     pub fn place_of_consumer(&self, consumer: &str) -> Result<Option<Place>> {
-        let last = self.read_stream(&places_of(consumer), StreamVersion::FIRST..)?.next_back();
-        last.map(|event| place_in(&event?)).transpose()
+        let Some(last) = self.last_kept(consumer)? else { return Ok(None) };
+        place_in(&last).map(Some).ok_or_else(|| {
+            let (stream, position) = (last.stream(), last.position());
+            let message = format!("the event of {stream:?} at position {position} keeps no place");
+            Error::new(ErrorKind::Damage, message)
+        })
+    }
+
+    /// The event that should keep a consumer's last place.
+    pub(crate) fn last_kept(&self, consumer: &str) -> Result<Option<RecordedEvent>> {
+        let mut kept = self.read_stream(&places_of(consumer), StreamVersion::FIRST..)?;
+        kept.next_back().transpose()
     }
 
     fn lag(&self, from: Position) -> Result<Lag> {
@@ -167,7 +170,7 @@ mod tests {
         let events = [kept(place)].into_iter().chain(bad);
         log.append("places", Expected::Any, events).unwrap().wait().unwrap();
         let read: Vec<_> = log.view().read_all(..).map(|event| place_in(&event.unwrap())).collect();
-        assert_eq!(read[0].as_ref().ok(), Some(&place));
-        assert!(read[1..].iter().all(Result::is_err));
+        assert_eq!(read[0], Some(place));
+        assert!(read[1..].iter().all(Option::is_none));
     }
 }

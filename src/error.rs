@@ -265,10 +265,11 @@ pub enum AppendError {
         consumer: String,
     },
     /// A consumer's place lies ahead of the log that it is a place in: that log has lost events, or
-    /// is an older copy.
+    /// is an older copy. Or it is followed, and the machine was started anew: a follower may then
+    /// show less than before, until the log is opened for writing.
     #[error(
         "consumer {consumer:?}: its place is position {place}, but the log ends at {end}; is it an \
-         older copy?"
+         older copy, or a follower that lags until the log is opened for writing?"
     )]
     PlaceAhead {
         /// The consumer.
@@ -287,6 +288,19 @@ pub enum AppendError {
         place: Place,
         /// The id of the log that the consumer consumes.
         log: uuid::Uuid,
+    },
+    /// The last event in the stream of a consumer's places keeps no place: somebody else than a
+    /// consumer has appended it. A place that is appended behind it by hand puts that right, as
+    /// `docs/operating.md` shows.
+    #[error(
+        "consumer {consumer:?}: the event of \"$consumer-{consumer}\" at position {position} keeps \
+         no place; append one behind it by hand, as docs/operating.md shows"
+    )]
+    NoPlace {
+        /// The consumer.
+        consumer: String,
+        /// The position of the event.
+        position: Position,
     },
     /// Something is larger than its limit.
     #[error("{what} is {size} bytes; the limit is {max}")]

@@ -112,6 +112,35 @@ impl NewEvent {
     }
 }
 
+/// The same event, to be appended once more: its id, type, data, metadata and tags. Stream,
+/// position, version, time and operation are those of the append that stores it.
+///
+/// ```
+/// use paperchase::{Expected, Log, NewEvent};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let log = Log::open(dir.path())?;
+/// let added = NewEvent::json("ItemAdded", r#"{"sku":1}"#).tag("sku:1");
+/// log.append("cart-7", Expected::Any, [added.clone()])?.wait()?;
+/// for event in log.read_stream("cart-7", ..)? {
+///     assert_eq!(NewEvent::from(&event?), added);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl From<&RecordedEvent> for NewEvent {
+    fn from(event: &RecordedEvent) -> Self {
+        Self {
+            id: event.id,
+            event_type: event.event_type().to_owned().into(),
+            data: event.data().to_vec(),
+            metadata: event.metadata().to_vec(),
+            tags: event.tags().map(str::to_owned).collect(),
+            data_kind: event.data_kind,
+            metadata_kind: event.metadata_kind,
+        }
+    }
+}
+
 /// What the caller of an append expects of the stream at that moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {

@@ -110,8 +110,8 @@ impl Query {
         self.extend(|item| &mut item.tags, names)
     }
 
-    /// Asks for events of any of these streams, and those streams and categories named before. An
-    /// empty list asks for nothing: it leaves the query as it is.
+    /// Asks for events of any of these streams, and those streams and categories named before.
+    /// An empty list asks for nothing: it leaves the query as it is.
     #[must_use]
     pub fn streams(self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.extend(|item| &mut item.streams, names)

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::engine::Core;
 use super::{Log, Reader};
 use crate::append::{Append, Fence};
-use crate::consumer::{claim, claims_of, kept, places_of};
+use crate::consumer::{claim, claims_of, kept, place_in, places_of};
 use crate::error::{AppendError, Result};
 use crate::event::{Expected, RecordedEvent};
 use crate::format::event::check_stream;
@@ -73,7 +73,7 @@ impl Log {
     ///
     /// When this returns `Ok`, no other instance can commit any more, and [`Consumer::place`] is
     /// the last place that was committed. When this returns `Err`, the consumer may have been taken
-    /// over all the same; its place is what it was.
+    /// over all the same, but not for a place that stood there before; its place is what it was.
     ///
     /// # Errors
     /// As [`Log::consumer_of`].
@@ -84,10 +84,31 @@ impl Log {
     /// Opens a consumer of another log, whose places are kept here, beside its results. Otherwise
     /// as [`Log::consumer`].
     ///
+    /// ```
+    /// use paperchase::{Append, Expected, Log, NewEvent, Update};
+    ///
+    /// # let (one, other) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    /// let (source, copy) = (Log::open(one.path())?, Log::open(other.path())?);
+    /// source.append("cart-7", Expected::Any, [NewEvent::new("Paid", "12")])?.wait()?;
+    ///
+    /// let consumer = copy.consumer_of("copy", &source)?;
+    /// for update in consumer.subscribe()? {
+    ///     let Update::Event(event) = update? else { break }; // caught up
+    ///     Append::new()
+    ///         .event(event.stream(), NewEvent::from(&event))
+    ///         .commit(&consumer, consumer.behind(&event))
+    ///         .submit(&copy)?
+    ///         .wait()?;
+    /// }
+    /// assert_eq!(copy.view().stream_version("cart-7")?.map(|version| version.get()), Some(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`AppendError::ForeignPlace`] when its last place is one in another log than `source`,
-    /// [`AppendError::PlaceAhead`] when `source` does not reach so far, [`AppendError::Failed`]
-    /// when the place cannot be read, and those of an append.
+    /// [`AppendError::PlaceAhead`] when `source` does not reach so far, [`AppendError::NoPlace`]
+    /// when something else stands where it should, [`AppendError::Failed`] when it cannot be read,
+    /// and those of an append.
     pub fn consumer_of(&self, name: &str, source: &Reader) -> Result<Consumer, AppendError> {
         if name.is_empty() {
             let problem = "is empty";
@@ -96,10 +117,12 @@ impl Log {
         // A name that only the claims have room for could never commit.
         check_stream(&places_of(name))?;
         let (claims, start) = (claims_of(name), source.view().place_at(Position::START));
+        // A place that is refused is so before the claim, and the running instance goes on.
+        self.last_place(name, source)?;
         let claimed = self.append(&claims, Expected::Any, [claim(start.log)])?.wait()?;
-        // Looked up behind the claim: no instance before can commit any more.
-        let last = self.view().place_of_consumer(name).map_err(AppendError::Failed)?;
-        let consumer = Consumer {
+        // Looked up again behind the claim: no instance before can commit any more.
+        let last = self.last_place(name, source)?;
+        Ok(Consumer {
             name: name.to_owned(),
             core: Arc::downgrade(&self.core),
             keeper: self.core.log(),
@@ -107,10 +130,33 @@ impl Log {
             claim: claimed.version,
             source: source.clone(),
             place: last.unwrap_or(start),
-        };
-        consumer.check(consumer.place)?;
-        Ok(consumer)
+        })
     }
+
+    /// The last place of a consumer, when `source` can go on from there.
+    fn last_place(&self, name: &str, source: &Reader) -> Result<Option<Place>, AppendError> {
+        let Some(last) = self.view().last_kept(name).map_err(AppendError::Failed)? else {
+            return Ok(None);
+        };
+        let place = place_in(&last).ok_or_else(|| AppendError::NoPlace {
+            consumer: name.to_owned(),
+            position: last.position(),
+        })?;
+        check(name, source, place).map(|()| Some(place))
+    }
+}
+
+/// Refuses a place that is none in a log, or not yet.
+fn check(name: &str, source: &Reader, place: Place) -> Result<(), AppendError> {
+    let (consumer, view) = (name.to_owned(), source.view());
+    let (log, end) = (view.log_id(), view.end());
+    if place.log != log {
+        return Err(AppendError::ForeignPlace { consumer, place, log });
+    }
+    if place.position > end {
+        return Err(AppendError::PlaceAhead { consumer, place: place.position, end });
+    }
+    Ok(())
 }
 
 impl Consumer {
@@ -170,15 +216,7 @@ impl Consumer {
     }
 
     fn check(&self, place: Place) -> Result<(), AppendError> {
-        let (consumer, log) = (self.name.clone(), self.source.view().log_id());
-        if place.log != log {
-            return Err(AppendError::ForeignPlace { consumer, place, log });
-        }
-        let end = self.source.view().end();
-        if place.position > end {
-            return Err(AppendError::PlaceAhead { consumer, place: place.position, end });
-        }
-        Ok(())
+        check(&self.name, &self.source, place)
     }
 }
 

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use paperchase::clock::SystemClock;
 use paperchase::disk::sim::SimDisk;
-use paperchase::{Ack, Append, AppendError, Consumer, Expected, Log, NewEvent, RecordedEvent};
+use paperchase::{
+    Ack, Append, AppendError, Consumer, Expected, Log, NewEvent, Position, RecordedEvent,
+};
 
 use super::support::Random;
-use super::support::sim::small;
+use super::support::sim::{open, small};
 use super::{RESULTS, commit, done, new_log, number, order, orders, results, told};
 
 #[test]
@@ -50,6 +52,44 @@ fn a_retry_of_what_was_stored_is_told_so_after_a_takeover() {
     let again = submit().unwrap();
     assert!(again.repeated && again.first_position == stored.first_position);
     assert_eq!(done(&log), [0, 1]);
+}
+
+#[test]
+fn an_opening_that_is_refused_takes_nothing_over() {
+    let (disk, log, target) = (SimDisk::new(), new_log(), new_log());
+    let source = open(&disk).unwrap();
+    let older = open(&disk.snapshot()).unwrap();
+    order(&source, 0..4);
+    let running = target.consumer_of("copy", &source).unwrap();
+    commit(&running, source.view().place_at(Position::new(1))).unwrap();
+    let end = target.view().end();
+    let foreign = target.consumer_of("copy", &log).unwrap_err();
+    assert!(matches!(foreign, AppendError::ForeignPlace { .. }), "{foreign}");
+    let ahead = target.consumer_of("copy", &older).unwrap_err();
+    assert!(matches!(ahead, AppendError::PlaceAhead { .. }), "{ahead}");
+    assert_eq!(target.view().end(), end, "nothing is left behind");
+    commit(&running, source.view().place()).expect("it goes on");
+}
+
+#[test]
+fn an_event_that_keeps_no_place_is_told_and_put_right_by_hand() {
+    let log = new_log();
+    order(&log, 0..4);
+    let running = log.consumer("worker").unwrap();
+    let put = |data: String| {
+        let event = NewEvent::json("$place", data);
+        log.append("$consumer-worker", Expected::Any, [event]).unwrap().wait().unwrap();
+    };
+    put("{}".to_owned());
+    let refused = log.consumer("worker").unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "consumer \"worker\": the event of \"$consumer-worker\" at position 5 keeps no place; \
+         append one behind it by hand, as docs/operating.md shows"
+    );
+    put(format!(r#"{{"log":"{}","position":2}}"#, log.view().log_id()));
+    assert_eq!(log.consumer("worker").unwrap().place().position(), Position::new(2));
+    assert!(matches!(commit(&running, log.view().place()), Err(AppendError::Fenced { .. })));
 }
 
 const ORDERS: u64 = 300;

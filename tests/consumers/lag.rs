@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use paperchase::clock::{Clock, SimClock};
 use paperchase::disk::sim::SimDisk;
-use paperchase::{ConsumerInfo, Log, Position};
+use paperchase::{ConsumerInfo, Expected, Log, NewEvent, Position};
 
 use super::support::sim::small;
 use super::{commit, new_log, order};
@@ -73,12 +73,19 @@ fn lag_is_that_of_the_log_in_which_the_place_is() {
     commit(&consumer, one.view().place_at(Position::new(2))).unwrap();
     assert_eq!(told(), (Some(2), None));
     // Claimed for the wrong log: the place decides, which is still in the other one.
-    target.consumer("copy").unwrap_err();
+    claim(&target, "copy", &target);
     assert_eq!(told(), (Some(2), None));
 
     let own = target.consumer("own").unwrap();
     commit(&own, target.view().place_at(Position::new(4))).unwrap();
-    target.consumer_of("own", &one).unwrap_err();
+    claim(&target, "own", &one);
     assert_eq!(info(&target, "own").lag.map(|lag| lag.events), Some(1));
     assert_eq!(info(&target, "own").instances, 2);
+}
+
+/// Claims a consumer for a log without looking at its place.
+fn claim(keeper: &Log, name: &str, source: &Log) {
+    let data = format!(r#"{{"log":"{}"}}"#, source.view().log_id());
+    let event = NewEvent::json("$claimed", data);
+    keeper.append(&format!("$claim-{name}"), Expected::Any, [event]).unwrap().wait().unwrap();
 }

@@ -108,17 +108,19 @@ impl Signs {
             self.alive = Some(now);
         }
         let Some(hint) = newest_hint(disk, log) else { return Ok(()) };
-        match self.hint.map(|known| known.sequence) {
-            // The one before is all that is left while the newest is being written.
-            Some(known) if hint.sequence.saturating_add(1) < known => {
+        if let Some(known) = &self.hint {
+            let is_older = hint.sequence.saturating_add(1) < known.sequence;
+            // A hint that was taken away is made anew, with a sequence that begins again.
+            if is_older && hint.durable_through < known.durable_through {
                 return Err(replaced("its hint is older than one that was seen"));
             }
-            Some(known) if hint.sequence <= known => {}
-            _ => {
-                self.hint = Some(hint);
-                self.alive = Some(now);
+            // The one before is all that is left while the newest is being written.
+            if !is_older && hint.sequence <= known.sequence {
+                return Ok(());
             }
         }
+        self.hint = Some(hint);
+        self.alive = Some(now);
         Ok(())
     }
 
@@ -238,5 +240,26 @@ mod tests {
         signs.look(&disk, Position::new(3), now).unwrap();
         assert_eq!(signs.beyond(Position::new(3)).map(|said| said.place), Some(place(4)));
         assert_eq!(signs.writer(now), WriterState::Closed);
+    }
+    #[test]
+    fn a_hint_that_was_made_anew_is_believed_and_an_older_one_is_not() {
+        let (disk, log) = (SimDisk::new(), LOG);
+        let hint = |sequence, position| {
+            let DurablePlace { position: durable_through, chunk, end } = place(position);
+            Hint { log, sequence, durable_through, chunk, end, clean: false }
+        };
+        for (found, is_told) in [(hint(1, 9), true), (hint(1, 8), false)] {
+            let mut signs = Signs::new(&disk, log, Some(hint(5, 8)), Duration::ZERO);
+            let (bytes, offset) = found.encode();
+            disk.write_file("hint", [&vec![0; offset as usize], &bytes[..]].concat());
+            let seen = signs.look(&disk, Position::new(8), LOOK);
+            println!("{seen:?}");
+            assert_eq!(seen.is_ok() && signs.beyond(Position::new(8)).is_some(), is_told);
+        }
+        let mut signs = Signs::new(&disk, log, Some(hint(5, 9)), Duration::ZERO);
+        assert_eq!(
+            signs.look(&disk, Position::new(9), LOOK).unwrap_err().kind(),
+            ErrorKind::Replaced
+        );
     }
 }

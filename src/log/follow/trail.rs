@@ -198,6 +198,9 @@ impl Trail {
         let Some(said) = self.signs.beyond(self.cursor.position) else { return Ok(false) };
         match self.approach(disk, &said.place) {
             Ok(()) => Ok(true),
+            // A system that refuses says nothing about the page. What ends too early may: the page
+            // has named bytes that are not there.
+            Err(OpenError::Failed(error)) if is_refusal(&error) => Err(error.into()),
             Err(_) if said.by_page => {
                 self.signs.distrust_page();
                 Ok(true)
@@ -266,6 +269,10 @@ impl Trail {
 
 fn is_there(disk: &dyn Disk, number: ChunkNumber) -> bool {
     disk.open(&file_name(number), Access::Read).is_ok()
+}
+
+fn is_refusal(error: &Error) -> bool {
+    error.io().is_some_and(|io| io.kind() != std::io::ErrorKind::UnexpectedEof)
 }
 
 /// A chunk whose groups are not read yet.

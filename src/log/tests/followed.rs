@@ -1,6 +1,7 @@
 //! Tests of following on one thread: a seeded scheduler steps the stages of a log and a follower of
 //! it over the simulated disk, through rolls, seals, kills and reopenings.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +12,14 @@ use crate::chunk::file_name;
 use crate::chunk::supply::DurablePlace;
 use crate::clock::{Clock, SimClock};
 use crate::disk::sim::SimDisk;
-use crate::disk::{Access, Disk};
+use crate::disk::{Access, Disk, DiskFile, LockError};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Expected, NewEvent};
 use crate::log::engine::Engine;
 use crate::log::follow::WriterState;
 use crate::log::follow::trail::Trail;
 use crate::options::{Durability, Options};
-use crate::position::Position;
+use crate::position::{ChunkNumber, Position};
 use crate::read::{ChunkState, View};
 use crate::stage::Step;
 use crate::stage::page::STATS;
@@ -369,4 +370,51 @@ fn f52_a_page_ahead_of_the_log_is_not_believed() {
     world.pass(None, Duration::from_millis(30));
     world.follow();
     assert_eq!(world.seen.len(), 16);
+}
+
+/// A disk whose files are there and cannot be opened.
+#[derive(Debug)]
+struct Refusing(SimDisk);
+
+impl Disk for Refusing {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.0.create(name)
+    }
+
+    fn open(&self, _: &str, _: Access) -> io::Result<Arc<dyn DiskFile>> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.0.list()
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.0.sync_directory()
+    }
+
+    fn lock(&self) -> Result<Box<dyn std::fmt::Debug + Send + Sync>, LockError> {
+        self.0.lock()
+    }
+
+    fn label(&self) -> String {
+        self.0.label()
+    }
+}
+
+#[test]
+fn a_system_that_refuses_is_told_and_the_page_stays_believed() {
+    let (mut world, mut engine) = followed();
+    while engine.core.supply.orders().place.chunk == ChunkNumber::FIRST {
+        let event = [NewEvent::new("Sized", vec![1; 100_000])];
+        drop(engine.core.submit("sized", Expected::Any, event, Duration::ZERO).unwrap());
+        world.turn(&mut engine);
+    }
+    let (refusing, now) = (Refusing(world.disk.clone()), world.clock.monotonic());
+    let trail = world.trail.as_mut().unwrap();
+    let refused = (0..100).find_map(|_| trail.step(&refusing, now).err());
+    let io = refused.as_ref().and_then(Error::io).map(io::Error::kind);
+    assert_eq!(io, Some(io::ErrorKind::PermissionDenied), "{refused:?}");
+    world.catch_up();
+    assert_eq!(world.seen.len() as u64, engine.core.marks.visible().get());
 }

@@ -109,7 +109,9 @@ impl Ground<'_> {
 
     /// The answer to an append without events, whose conditions hold.
     fn checked(&mut self, terms: &FullTerms) -> Result<Stored, AppendError> {
-        let head = terms.streams.first().map(|stream| self.head(stream)).transpose()?.flatten();
+        // Streams that a consumer's commit checks are none that the caller names.
+        let named = terms.expectations.first().map(|(stream, _)| *stream as usize);
+        let head = named.map(|named| self.head(&terms.streams[named])).transpose()?.flatten();
         Ok(Stored {
             first_position: self.end,
             last_position: self.end,

@@ -48,7 +48,11 @@ fn refused(directory: &Path, pid: u32) {
     match Log::open(directory) {
         Err(error @ OpenError::Locked { .. }) => {
             let text = error.to_string();
-            assert!(text.contains(&format!("process {pid};")), "{text}");
+            let who = match pid {
+                own if own == std::process::id() => "in this very process;".to_owned(),
+                other => format!("in process {other};"),
+            };
+            assert!(text.contains(&who), "{text}");
         }
         other => panic!("{other:?}"),
     }

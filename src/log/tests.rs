@@ -3,6 +3,7 @@
 
 mod closing;
 mod compare;
+mod every_bit;
 mod failing;
 mod followed;
 mod found;

@@ -33,7 +33,7 @@ fn play(seed: u64, told: bool) -> Tally {
     World::new(seed, told).play(operations)
 }
 
-fn variable(name: &str) -> Option<u64> {
+pub(super) fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 

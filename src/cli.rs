@@ -14,6 +14,8 @@ mod export;
 mod failure;
 mod files;
 mod follow;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod import;
 mod info;
 mod inspect;

@@ -11,6 +11,8 @@ pub(crate) mod footer;
 pub(crate) mod group;
 pub(crate) mod header;
 pub(crate) mod hint;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod mend;
 pub(crate) mod stats;
 mod wire;
 

@@ -80,6 +80,10 @@ mod log;
 #[doc(hidden)]
 pub mod cli;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use append::{Append, Appended, StreamAppended};
 pub use chunk::recover::Cut;
 pub use clock::Timestamp;

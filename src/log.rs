@@ -13,8 +13,8 @@ mod recovery;
 mod submit;
 mod threads;
 
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod tests;
 
 use std::fmt;
 use std::ops::Deref;

@@ -23,7 +23,7 @@ pub const TAGS_MAX: usize = 64;
 pub const TAG_MAX: usize = 256;
 
 /// Tests of the crate itself may have smaller ones, to see many chunks begin and end.
-pub(crate) const CHUNK_SIZE_MIN: u64 = if cfg!(test) { 64 << 10 } else { 1 << 20 };
+pub(crate) const CHUNK_SIZE_MIN: u64 = if cfg!(any(test, fuzzing)) { 64 << 10 } else { 1 << 20 };
 pub(crate) const CHUNK_SIZE_MAX: u64 = 2 << 30;
 
 /// When an append is acked.

@@ -324,7 +324,9 @@ fn check_names(bytes: &[u8], layout: &Layout) -> Result<(), &'static str> {
         return Err("tags");
     }
     let known = DATA_IS_JSON | METADATA_IS_JSON | FIRST_OF_APPEND | HAS_OPERATION;
-    if layout.flags & !known != 0 {
+    // The operation id of an append stands in its first event alone.
+    let is_misplaced = layout.flags & (HAS_OPERATION | FIRST_OF_APPEND) == HAS_OPERATION;
+    if layout.flags & !known != 0 || is_misplaced {
         return Err("flags");
     }
     let padding = &bytes[layout.length..layout.padded_length()];

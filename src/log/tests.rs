@@ -1,21 +1,35 @@
 //! Tests of the whole log: what is appended is acked, read back, and there again after every way of
 //! stopping. Each runs on a real directory and on the simulated disk.
 
+#![allow(clippy::unwrap_used, reason = "what is wrong ends the test")]
+#![cfg_attr(not(test), allow(dead_code, unused_imports, reason = "fuzzers use a part"))]
+
+#[cfg(test)]
 mod closing;
 mod compare;
+pub(crate) mod damaged;
+#[cfg(test)]
 mod every_bit;
+#[cfg(test)]
 mod failing;
+#[cfg(test)]
 mod followed;
+#[cfg(test)]
 mod found;
 mod generate;
+#[cfg(test)]
 mod histories;
 mod model;
-mod modelled;
+pub(crate) mod modelled;
 mod power;
+#[cfg(test)]
 mod queries;
 mod random;
+#[cfg(test)]
 mod stepped;
+#[cfg(test)]
 mod subscribing;
+#[cfg(test)]
 mod undecided;
 
 use std::sync::Arc;

@@ -210,7 +210,7 @@ impl<T> Queue<T> {
     }
 
     /// A producer is about to push, until the result is dropped.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn about_to_push(&self) -> impl Drop + use<'_, T> {
         Raised::new(&self.unhandled)
     }

@@ -27,10 +27,18 @@ const MET: [&str; 26] = [
     "roll",
 ];
 
+/// Most operations of a sequence that bytes decide.
+const OPERATIONS_MAX: u64 = 200;
+
 /// Plays the sequence of a seed.
 fn play(seed: u64, told: bool) -> Tally {
     let operations = 20 + Random::new(seed).below(41);
     World::new(seed, told).play(operations)
+}
+
+/// Plays the sequence that these bytes mean.
+pub(crate) fn play_bytes(data: &[u8]) {
+    World::of(Random::of_bytes(data), false).play(OPERATIONS_MAX);
 }
 
 pub(super) fn variable(name: &str) -> Option<u64> {

@@ -54,7 +54,10 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(seed: u64, told: bool) -> Self {
-        let mut random = Random::new(seed);
+        Self::of(Random::new(seed), told)
+    }
+
+    pub(super) fn of(mut random: Random, told: bool) -> Self {
         let clock = Arc::new(SimClock::new());
         clock.set_wall(Timestamp::from_nanos(1_800_000_000_000_000_000));
         let chunks: u64 = random.pick(&[1, 1, 1, 2]);
@@ -100,6 +103,9 @@ impl World {
     pub(super) fn play(mut self, operations: u64) -> Tally {
         let mut engine = self.open().0;
         for _ in 0..operations {
+            if self.random.is_spent() {
+                break;
+            }
             engine = self.operation(engine);
         }
         self.settle(&mut engine);

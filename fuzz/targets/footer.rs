@@ -1,0 +1,5 @@
+//! Footers.
+
+#![no_main]
+
+paperchase_fuzz::target!(footer, mend_footer);

@@ -1,0 +1,5 @@
+//! Files of hints.
+
+#![no_main]
+
+paperchase_fuzz::target!(hint, mend_hint);

@@ -1,0 +1,5 @@
+//! Shared pages.
+
+#![no_main]
+
+paperchase_fuzz::target!(stats_page, mend_stats_page);

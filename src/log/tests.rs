@@ -3,6 +3,7 @@
 
 mod closing;
 mod compare;
+mod crashes;
 mod failing;
 mod followed;
 mod found;
@@ -10,7 +11,6 @@ mod generate;
 mod histories;
 mod model;
 mod modelled;
-mod power;
 mod queries;
 mod random;
 mod stepped;

@@ -62,17 +62,33 @@ pub(super) struct Claim<'a> {
 pub(super) struct Revived {
     /// Its events, with the one that it then took.
     pub(super) sent: Vec<Sent>,
+    /// The disk before each call since the crash, where it was recorded, and at the end.
+    pub(super) moments: Vec<SimDisk>,
+    /// How many of them were before the log was open.
+    opened: usize,
     /// What its recovery cut, or must have kept of an earlier cut.
     cut: Option<Vec<u8>>,
 }
 
 impl Revived {
-    /// What must be true when this recovery or append loses its power, or at last when all of it
-    /// was acked: recovery that begins again ends in the same state.
-    pub(super) fn claim<'a>(&'a self, of: &Claim<'a>, is_acked: bool) -> Claim<'a> {
-        let waits = of.options.durability == Durability::Sync;
-        let floor = self.sent.len() as u64 - u64::from(!(is_acked && waits));
-        Claim { sent: &self.sent, floor, cut: self.cut.as_deref(), ..*of }
+    /// What must be true when the power fails at one of the moments. Recovery that begins again
+    /// ends in the same state: at once where all that was found was durable, and otherwise as soon
+    /// as the log was open, because what is in doubt is made sure (R4).
+    pub(super) fn claim<'a>(
+        &'a self,
+        of: &Claim<'a>,
+        moment: usize,
+        was_durable: bool,
+    ) -> Claim<'a> {
+        let found = self.sent.len() as u64 - 1;
+        let is_last = moment + 1 == self.moments.len();
+        let floor = match of.options.durability {
+            Durability::Sync if is_last => found + 1,
+            _ if was_durable || moment >= self.opened => found,
+            _ => of.floor,
+        };
+        let cut = self.cut.as_deref().filter(|_| was_durable || of.cut.is_some());
+        Claim { sent: &self.sent, floor, cut, ..*of }
     }
 }
 
@@ -100,6 +116,8 @@ pub(super) fn revive(disk: &SimDisk, claim: &Claim<'_>, depth: usize) -> Revived
         Ok(opened) => opened,
         Err(error) => panic!("an honest disk opens by itself: {error}"),
     };
+    let mut moments = disk.take_recorded();
+    let opened = moments.len();
     let view = engine.core.reader().view();
     let end = view.end().get();
     let known = claim.floor..=claim.sent.len() as u64;
@@ -123,7 +141,9 @@ pub(super) fn revive(disk: &SimDisk, claim: &Claim<'_>, depth: usize) -> Revived
     }
     let mut sent = sent.to_vec();
     sent.push(further(end, depth));
-    Revived { sent, cut: claim.cut.map(<[u8]>::to_vec).or(cut) }
+    moments.extend(disk.take_recorded());
+    moments.push(disk.clone());
+    Revived { sent, moments, opened, cut: claim.cut.map(<[u8]>::to_vec).or(cut) }
 }
 
 fn clock(claim: &Claim<'_>) -> Arc<SimClock> {

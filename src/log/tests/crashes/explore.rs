@@ -29,6 +29,8 @@ pub(super) struct Counts {
     pub(super) exhaustive: u64,
     pub(super) special: u64,
     pub(super) sampled: u64,
+    /// Images with all that was written, of which something is not durable.
+    pub(super) killed: u64,
     /// Images of crashes within recovery, by depth.
     pub(super) nested: [u64; DEPTH_MAX],
     /// Moments at which units of a kind were not synced.
@@ -39,7 +41,11 @@ pub(super) struct Counts {
 
 impl Counts {
     pub(super) fn images(&self) -> u64 {
-        self.exhaustive + self.special + self.sampled + self.nested.iter().sum::<u64>()
+        self.exhaustive
+            + self.special
+            + self.sampled
+            + self.killed
+            + self.nested.iter().sum::<u64>()
     }
 
     pub(super) fn add(&mut self, other: &Self) {
@@ -47,27 +53,56 @@ impl Counts {
         self.exhaustive += other.exhaustive;
         self.special += other.special;
         self.sampled += other.sampled;
+        self.killed += other.killed;
         self.nested.iter_mut().zip(other.nested).for_each(|(sum, n)| *sum += n);
         other.pending.iter().for_each(|(kind, n)| *self.pending.entry(*kind).or_default() += n);
         other.losses.iter().for_each(|(loss, n)| *self.losses.entry(*loss).or_default() += n);
     }
 }
 
-/// A moment and what landed, then the same within the recovery from that, and so on.
-pub(super) type Path = Vec<(u64, Landed)>;
+/// What a crash left.
+#[derive(Clone, Debug)]
+pub(super) enum Left {
+    /// All that was written: the process ended, and the power did not.
+    All,
+    /// What was synced and what of the rest landed.
+    Landed(Landed),
+}
+
+impl Left {
+    fn of(&self, disk: &SimDisk) -> SimDisk {
+        match self {
+            Self::All => disk.killed(),
+            Self::Landed(landed) => disk.crash(landed),
+        }
+    }
+}
+
+/// A moment and what was left, then the same within the recovery from that, and so on.
+pub(super) type Path = Vec<(u64, Left)>;
+
+/// How all that was written is named in a path.
+const ALL: &str = "all";
 
 /// The path that the environment names.
 pub(super) fn path_to_replay() -> Option<Path> {
     let text = std::env::var("PAPERCHASE_CRASH").ok()?;
     let parts = text.split('/').map(|part| {
-        let (moment, landed) = part.split_once(':').expect("a crash is named moment:landed");
-        (moment.parse().expect("a moment is a number"), landed.parse().expect("hexadecimal"))
+        let (moment, left) = part.split_once(':').expect("a crash is named moment:landed");
+        let left = match left {
+            ALL => Left::All,
+            landed => Left::Landed(landed.parse().expect("landed is hexadecimal")),
+        };
+        (moment.parse().expect("a moment is a number"), left)
     });
     Some(parts.collect())
 }
 
 fn text_of(path: &Path) -> String {
-    let parts = path.iter().map(|(moment, landed)| format!("{moment}:{landed}"));
+    let parts = path.iter().map(|(moment, left)| match left {
+        Left::All => format!("{moment}:{ALL}"),
+        Left::Landed(landed) => format!("{moment}:{landed}"),
+    });
     parts.collect::<Vec<_>>().join("/")
 }
 
@@ -81,6 +116,8 @@ pub(super) struct Explorer {
     pub(super) lied: bool,
     /// One image in so many is crashed again while it recovers.
     pub(super) nested_one_in: u64,
+    /// At one moment in so many the process ends and the power fails while it recovers.
+    pub(super) killed_one_in: u64,
     /// Moments are counted and not tried.
     pub(super) is_paused: bool,
     pub(super) counts: Counts,
@@ -98,6 +135,7 @@ impl Explorer {
             replayed: path_to_replay(),
             lied: false,
             nested_one_in: 300,
+            killed_one_in: 10,
             is_paused: false,
             counts: Counts::default(),
             last: None,
@@ -139,52 +177,56 @@ impl Explorer {
         }
         let is_new =
             |landed: &Landed| fresh == 0 || (fresh..units.len()).any(|unit| landed.contains(unit));
+        if !self.lied && !units.is_empty() && self.random.below(self.killed_one_in) == 0 {
+            self.counts.killed += 1;
+            self.try_one(disk, claim, (moment, Left::All));
+        }
         let places = disk.places();
         if count_choices(&places).is_some_and(|count| count <= ALL_MAX) {
             for landed in all_choices(&places).filter(is_new) {
                 self.counts.exhaustive += 1;
-                self.try_one(disk, claim, (moment, landed));
+                self.try_one(disk, claim, (moment, Left::Landed(landed)));
             }
             return;
         }
         for landed in special_choices(&units, || self.random.number()).into_iter().filter(is_new) {
             self.counts.special += 1;
-            self.try_one(disk, claim, (moment, landed));
+            self.try_one(disk, claim, (moment, Left::Landed(landed)));
         }
         for _ in 0..SAMPLES {
             let landed = Landed::sample(units.len(), || self.random.number());
             self.counts.sampled += 1;
-            self.try_one(disk, claim, (moment, landed));
+            self.try_one(disk, claim, (moment, Left::Landed(landed)));
         }
     }
 
-    fn try_one(&mut self, disk: &SimDisk, claim: &Claim<'_>, case: (u64, Landed)) {
-        let image = disk.crash(&case.1);
+    fn try_one(&mut self, disk: &SimDisk, claim: &Claim<'_>, case: (u64, Left)) {
+        let image = case.1.of(disk);
+        let was_durable = matches!(case.1, Left::Landed(_));
         self.path.push(case);
-        self.judge(&image, claim);
+        self.judge(&image, claim, was_durable);
         self.path.pop();
     }
 
-    /// Judges an image, and sometimes crashes it again within its recovery.
-    fn judge(&mut self, image: &SimDisk, claim: &Claim<'_>) {
+    /// Judges an image, and sometimes crashes it again within its recovery: always where something
+    /// of it is not durable.
+    fn judge(&mut self, image: &SimDisk, claim: &Claim<'_>, was_durable: bool) {
         let depth = self.path.len();
         if self.lied {
             let loss = self.guarded(|| judge(image, claim));
             *self.counts.losses.entry(loss).or_default() += 1;
             return;
         }
-        let nested = depth <= DEPTH_MAX && self.random.below(self.nested_one_in) == 0;
+        let chosen = !was_durable || self.random.below(self.nested_one_in) == 0;
+        let nested = depth <= DEPTH_MAX && chosen;
         if nested {
             image.record();
         }
         let revived = self.guarded(|| revive(image, claim, depth));
-        if !nested {
-            return;
-        }
-        let moments = image.take_recorded();
-        for (number, disk) in (0..).zip(moments.iter().chain([image])) {
-            let claim = revived.claim(claim, number == moments.len() as u64);
-            self.nest(disk, &claim, number);
+        if nested {
+            for (number, disk) in revived.moments.iter().enumerate() {
+                self.nest(disk, &revived.claim(claim, number, was_durable), number as u64);
+            }
         }
     }
 
@@ -203,18 +245,22 @@ impl Explorer {
         };
         for landed in choices {
             self.counts.nested[depth] += 1;
-            self.try_one(disk, claim, (moment, landed));
+            self.try_one(disk, claim, (moment, Left::Landed(landed)));
         }
     }
 
     fn replay(&mut self, disk: &SimDisk, claim: &Claim<'_>, path: &Path, depth: usize) {
-        let (moment, landed) = &path[depth];
+        let (moment, left) = &path[depth];
         for unit in 0..disk.units().len() {
-            let fate = if landed.contains(unit) { "landed" } else { "lost" };
+            let fate = match left {
+                Left::All => "is written",
+                Left::Landed(landed) if landed.contains(unit) => "landed",
+                Left::Landed(_) => "is lost",
+            };
             println!("{moment}: {} {fate}", disk.describe(unit));
         }
         println!("of {} events {} must be there", claim.sent.len(), claim.floor);
-        let image = disk.crash(landed);
+        let image = left.of(disk);
         self.path.push(path[depth].clone());
         if self.lied {
             println!("{:?}", self.guarded(|| judge(&image, claim)));
@@ -223,10 +269,10 @@ impl Explorer {
         image.record();
         let revived = self.guarded(|| revive(&image, claim, depth + 1));
         println!("opened with {} events", revived.sent.len() - 1);
-        let moments = image.take_recorded();
         let Some((next, _)) = path.get(depth + 1) else { return };
-        let disk = moments.get(*next as usize).unwrap_or(&image);
-        self.replay(disk, &revived.claim(claim, *next == moments.len() as u64), path, depth + 1);
+        let (next, was_durable) = (*next as usize, matches!(left, Left::Landed(_)));
+        let claim = revived.claim(claim, next, was_durable);
+        self.replay(&revived.moments[next], &claim, path, depth + 1);
     }
 
     /// Runs a judgement; when it fails, tells how to see it again.

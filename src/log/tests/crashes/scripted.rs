@@ -177,7 +177,7 @@ fn f16_a_lost_flush_is_told_where_a_mark_knows_of_it() {
 #[test]
 fn f03_recovery_loses_its_power_at_each_call() {
     let counts = scripted("f03_recovery_loses_its_power_at_each_call", 3, |run, seed| {
-        run.explorer.nested_one_in = 40;
+        (run.explorer.nested_one_in, run.explorer.killed_one_in) = (40, 1);
         if seed == 0 {
             run.open();
             return run.meet_now();

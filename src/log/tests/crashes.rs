@@ -76,7 +76,7 @@ fn campaign(test: &'static str, percent: u64, play: fn(u64, Explorer) -> Counts)
 
 /// A log that is opened, used, closed, killed and loses its power.
 fn sessions(seed: u64, explorer: Explorer, durability: Durability) -> Counts {
-    let group_size = if seed % 3 == 0 { 4096 } else { 16 << 10 };
+    let group_size = if seed.is_multiple_of(3) { 4096 } else { 16 << 10 };
     let options = options().durability(durability).group_size(group_size);
     let mut run = Run::new(seed, options, explorer);
     for _ in 0..1 + seed % 3 {
@@ -120,7 +120,7 @@ fn f16_a_disk_that_lies_in_random_runs() {
     let counts = campaign("f16_a_disk_that_lies_in_random_runs", 15, |seed, mut explorer| {
         explorer.lied = true;
         let mut run = Run::new(seed, options(), explorer);
-        run.disk.lie_about_syncs(seed % 4 == 0);
+        run.disk.lie_about_syncs(seed.is_multiple_of(4));
         run.open();
         for _ in 0..20 + run.random.below(60) {
             if run.random.percent(8) {

@@ -15,6 +15,7 @@ use crate::disk::Disk;
 use crate::disk::sim::SimDisk;
 use crate::error::{ErrorKind, OpenError};
 use crate::event::{Expected, NewEvent, RecordedEvent};
+use crate::index::ChunkIndex;
 use crate::log::engine::Engine;
 use crate::log::recovery::OpenReport;
 use crate::options::{Durability, Options};
@@ -133,6 +134,7 @@ pub(super) fn revive(disk: &SimDisk, claim: &Claim<'_>, depth: usize) -> Revived
     assert!(events.next().is_none(), "nothing stands behind the end");
     check_streams(&view, sent);
     append_one(&mut engine, &clock, end, depth);
+    check_indexes(&engine);
     let cut = report.cut.map(|cut| disk.read_file(&cut.kept_in).expect("a cut is kept aside"));
     if let Some(cut) = claim.cut {
         let names = disk.list().unwrap();
@@ -177,6 +179,17 @@ fn check_streams(view: &View, sent: &[Sent]) {
         count += 1;
     }
     assert_eq!(count, last.version + 1, "a stream has no gap");
+}
+
+/// A footer says that the index before it is there (a damaged one would be made again, and hide
+/// it).
+fn check_indexes(engine: &Engine) {
+    for segment in engine.core.segments.snapshot().iter() {
+        if let ChunkIndex::Table(index) = &segment.index {
+            let chunk = segment.chunk.number();
+            index.check().unwrap_or_else(|flaw| panic!("{}", flaw.in_chunk(chunk)));
+        }
+    }
 }
 
 /// The event that is appended to a log that was recovered for the so manieth time.

@@ -23,7 +23,9 @@ pub const TAGS_MAX: usize = 64;
 pub const TAG_MAX: usize = 256;
 
 /// Tests of the crate itself may have smaller ones, to see many chunks begin and end.
-pub(crate) const CHUNK_SIZE_MIN: u64 = if cfg!(any(test, fuzzing)) { 64 << 10 } else { 1 << 20 };
+const IS_TEST: bool = cfg!(any(test, fuzzing));
+pub(crate) const CHUNK_SIZE_MIN: u64 = if IS_TEST { 16 << 10 } else { 1 << 20 };
+const PREPARE_AHEAD_MIN: u64 = if IS_TEST { 4 << 10 } else { 64 << 10 };
 pub(crate) const CHUNK_SIZE_MAX: u64 = 2 << 30;
 
 /// When an append is acked.
@@ -202,7 +204,7 @@ impl Options {
         if !(4096..=64 << 20).contains(&self.group_size) {
             return invalid("group_size", "must be 4 KiB to 64 MiB");
         }
-        if self.prepare_ahead < 64 << 10 {
+        if self.prepare_ahead < PREPARE_AHEAD_MIN {
             return invalid("prepare_ahead", "must be at least 64 KiB");
         }
         if self.prepare_ahead > CHUNK_SIZE_MAX {

@@ -1,10 +1,17 @@
-//! Owns a disk in memory: the [`Disk`] that tests run a whole log on.
+//! Owns a disk in memory: the [`Disk`] that tests run a whole log on, and take the power from.
 //!
-//! Promises what the traits promise, and counts the calls that would reach a medium. A written page
-//! of zeros counts as a hole, so a zero-filled file and a sparse one look alike. Clones share the
-//! content and the pages; a snapshot shares nothing and has no pages, as after a loss of power. A
-//! file that is removed or replaced lives on for whoever has it open or mapped, so that maps keep
-//! what they rest on (R8). Never fails on its own, never touches a real file.
+//! Promises what the traits promise, and counts the calls that would reach a medium. What is not
+//! synced is a list of units, and a loss of power leaves any of them ([`SimDisk::crash`]). A
+//! written page of zeros counts as a hole, so a zero-filled file and a sparse one look alike.
+//! Clones share the content and the pages; a snapshot shares nothing and has no pages, as after a
+//! restart. A file that is removed or replaced lives on for whoever has it open or mapped (R8).
+//! Never fails on its own, never touches a real file.
+
+mod image;
+mod landed;
+mod medium;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,9 +25,11 @@ use uuid::Uuid;
 
 use super::map::{PageOrigin, SharedPage, Source};
 use super::{Access, Disk, DiskFile, LockError, Map};
+use image::Image;
+pub use landed::{Landed, all_choices, count_choices, special_choices};
+use medium::Medium;
+pub use medium::UnitKind;
 
-/// The unit in which a file system knows data from holes.
-const PAGE: usize = 4096;
 const LOCK: &str = "LOCK";
 
 /// A directory in memory. Clones are further handles of the same directory.
@@ -31,11 +40,13 @@ pub struct SimDisk {
 
 #[derive(Debug, Default)]
 struct Directory {
-    files: Mutex<BTreeMap<String, Arc<Content>>>,
+    medium: Mutex<Medium>,
+    /// The disk as it was before each call that changes something, where that is asked for.
+    recorded: Mutex<Option<Vec<SimDisk>>>,
     pages: Mutex<BTreeMap<String, SharedPage>>,
     pages_made: AtomicU64,
     locked: AtomicBool,
-    counts: Arc<Counts>,
+    counts: Counts,
 }
 
 #[derive(Debug, Default)]
@@ -52,32 +63,94 @@ impl SimDisk {
         Self::default()
     }
 
+    fn with(medium: Medium) -> Self {
+        let directory = Directory { medium: Mutex::new(medium), ..Directory::default() };
+        Self { directory: Arc::new(directory) }
+    }
+
     /// The whole content of a file, if there is one of this name.
     #[must_use]
     pub fn read_file(&self, name: &str) -> Option<Vec<u8>> {
-        let content = self.files().get(name).map(Arc::clone)?;
-        let bytes = content.lock().clone();
-        Some(bytes)
+        let medium = self.directory.medium();
+        let image = medium.image(medium.find(name)?);
+        Some(image.bytes(0..image.size()))
     }
 
-    /// Puts a file with this content in place of any other of this name.
+    /// Puts a file with this content in place of any other of this name, durably.
     pub fn write_file(&self, name: &str, bytes: impl Into<Vec<u8>>) {
-        self.files().insert(name.to_owned(), Content::new(bytes.into()));
+        self.directory.medium().put(name, Image::of(&bytes.into()));
     }
 
-    /// Takes a file or a page away; tells whether there was one.
+    /// Takes a file or a page away, durably; tells whether there was one.
     pub fn remove(&self, name: &str) -> bool {
-        self.files().remove(name).is_some() || self.pages().remove(name).is_some()
+        self.directory.medium().remove(name) || self.pages().remove(name).is_some()
     }
 
-    /// A copy of all files as they are at this moment, unlocked, with counts at zero.
+    /// A copy of all files as they are at this moment, unlocked, with counts at zero. All of it is
+    /// durable.
     #[must_use]
     pub fn snapshot(&self) -> Self {
-        let copy = Self::new();
-        for (name, content) in &*self.files() {
-            copy.write_file(name, content.lock().clone());
-        }
-        copy
+        Self::with(self.directory.medium().synced())
+    }
+
+    /// The disk after a loss of power at this moment, when of the unsynced units these had landed
+    /// on the medium, and all that was synced. What is there is durable then; nobody has it open.
+    ///
+    /// A file whose entry is not durable is absent, whatever became of its bytes. Bytes behind the
+    /// size that a file has are gone. Of several versions of a sector the last that landed counts.
+    #[must_use]
+    pub fn crash(&self, landed: &Landed) -> Self {
+        Self::with(self.directory.medium().crash(landed))
+    }
+
+    /// The disk after the end of the process that had it open, with the power still on: all is as it
+    /// was written, and what was not synced still is not. Shares nothing with this disk.
+    #[must_use]
+    pub fn killed(&self) -> Self {
+        Self::with(self.directory.medium().clone())
+    }
+
+    /// The unsynced units in the order in which they came: sectors of writes, sizes, entries. What
+    /// changes nothing on the medium is none.
+    #[must_use]
+    pub fn units(&self) -> Vec<UnitKind> {
+        self.directory.medium().units()
+    }
+
+    /// The numbers of the units that change the same place, for each place. Of each only the last
+    /// that landed counts.
+    #[must_use]
+    pub fn places(&self) -> Vec<Vec<usize>> {
+        self.directory.medium().places()
+    }
+
+    /// What an unsynced unit is, for people.
+    #[must_use]
+    pub fn describe(&self, unit: usize) -> String {
+        self.directory.medium().describe(unit)
+    }
+
+    /// How often a sync or a sync of the directory found something to make durable.
+    #[must_use]
+    pub fn effective_syncs(&self) -> u64 {
+        self.directory.medium().syncs
+    }
+
+    /// From now on syncs are answered and not done, as by a disk that lies about its cache, or are
+    /// done again. What was not synced meanwhile becomes durable by the next sync.
+    pub fn lie_about_syncs(&self, lies: bool) {
+        self.directory.medium().lies = lies;
+    }
+
+    /// From now on keeps the disk as it is before each call that changes something.
+    pub fn record(&self) {
+        *self.directory.recorded() = Some(Vec::new());
+    }
+
+    /// The states kept since the last call, in order. They share nothing with this disk.
+    #[must_use]
+    pub fn take_recorded(&self) -> Vec<Self> {
+        self.directory.recorded().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// How many writes to files there were.
@@ -98,41 +171,56 @@ impl SimDisk {
         self.directory.counts.directory_syncs.load(Ordering::Relaxed)
     }
 
-    fn files(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Content>>> {
-        self.directory.files.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn pages(&self) -> MutexGuard<'_, BTreeMap<String, SharedPage>> {
         self.directory.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn handle(&self, content: Arc<Content>, access: Access) -> Arc<dyn DiskFile> {
-        Arc::new(SimFile { content, access, counts: Arc::clone(&self.directory.counts) })
+    fn handle(&self, file: usize, access: Access) -> Arc<dyn DiskFile> {
+        Arc::new(SimFile { directory: Arc::clone(&self.directory), file, access })
+    }
+}
+
+impl Directory {
+    fn medium(&self) -> MutexGuard<'_, Medium> {
+        self.medium.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recorded(&self) -> MutexGuard<'_, Option<Vec<SimDisk>>> {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The files, before a call that changes them.
+    fn about_to_change(&self) -> MutexGuard<'_, Medium> {
+        let medium = self.medium();
+        if let Some(recorded) = &mut *self.recorded() {
+            recorded.push(SimDisk::with(medium.clone()));
+        }
+        medium
     }
 }
 
 impl Disk for SimDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let mut files = self.files();
-        if files.contains_key(name) {
+        let mut medium = self.directory.about_to_change();
+        if medium.find(name).is_some() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let content = Content::new(Vec::new());
-        files.insert(name.to_owned(), Arc::clone(&content));
-        Ok(self.handle(content, Access::Write))
+        let file = medium.create(name);
+        Ok(self.handle(file, Access::Write))
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
-        let content = self.files().get(name).map(Arc::clone).ok_or(io::ErrorKind::NotFound)?;
-        Ok(self.handle(content, access))
+        let file = self.directory.medium().find(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(self.handle(file, access))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.files().keys().cloned().collect())
+        Ok(self.directory.medium().names().cloned().collect())
     }
 
     fn sync_directory(&self) -> io::Result<()> {
         self.directory.counts.directory_syncs.fetch_add(1, Ordering::Relaxed);
+        self.directory.about_to_change().sync_directory();
         Ok(())
     }
 
@@ -176,30 +264,11 @@ impl Drop for Guard {
     }
 }
 
-/// The bytes of a file. They never become fewer.
-struct Content(Mutex<Vec<u8>>);
-
-impl Content {
-    fn new(bytes: Vec<u8>) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(bytes)))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for Content {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Content").field("size", &self.lock().len()).finish()
-    }
-}
-
 #[derive(Debug)]
 struct SimFile {
-    content: Arc<Content>,
+    directory: Arc<Directory>,
+    file: usize,
     access: Access,
-    counts: Arc<Counts>,
 }
 
 impl SimFile {
@@ -213,76 +282,66 @@ impl SimFile {
 
 impl DiskFile for SimFile {
     fn size(&self) -> io::Result<u64> {
-        Ok(self.content.lock().len() as u64)
+        Ok(self.directory.medium().image(self.file).size() as u64)
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         let range = range_of(offset, bytes.len())?;
-        let content = self.content.lock();
-        let found = content.get(range).ok_or(io::ErrorKind::UnexpectedEof)?;
-        bytes.copy_from_slice(found);
+        let medium = self.directory.medium();
+        let image = medium.image(self.file);
+        if range.end > image.size() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        image.read(range.start, bytes);
         Ok(())
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.check_writable()?;
         let range = range_of(offset, bytes.len())?;
-        self.counts.writes.fetch_add(1, Ordering::Relaxed);
-        let mut content = self.content.lock();
-        if content.len() < range.end && !bytes.is_empty() {
-            content.resize(range.end, 0);
-        }
-        if let Some(place) = content.get_mut(range) {
-            place.copy_from_slice(bytes);
-        }
+        self.directory.counts.writes.fetch_add(1, Ordering::Relaxed);
+        self.directory.about_to_change().write(self.file, range.start, bytes);
         Ok(())
     }
 
     fn grow(&self, size: u64) -> io::Result<()> {
         self.check_writable()?;
         let size = range_of(size, 0)?.start;
-        let mut content = self.content.lock();
-        if size < content.len() {
+        let mut medium = self.directory.about_to_change();
+        if size < medium.image(self.file).size() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file never shrinks"));
         }
-        content.resize(size, 0);
+        medium.grow(self.file, size);
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.counts.syncs.fetch_add(1, Ordering::Relaxed);
+        self.directory.counts.syncs.fetch_add(1, Ordering::Relaxed);
+        self.directory.about_to_change().sync(self.file);
         Ok(())
     }
 
     fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
-        let content = self.content.lock();
-        Ok(next_page(&content, offset, |page| !is_hole(page)))
+        let Ok(offset) = usize::try_from(offset) else { return Ok(None) };
+        let found = self.directory.medium().image(self.file).next_page(offset, false);
+        Ok(found.map(|offset| offset as u64))
     }
 
     fn next_hole(&self, offset: u64) -> io::Result<u64> {
-        let content = self.content.lock();
-        let end = offset.max(content.len() as u64);
-        Ok(next_page(&content, offset, is_hole).unwrap_or(end))
+        let medium = self.directory.medium();
+        let image = medium.image(self.file);
+        let end = offset.max(image.size() as u64);
+        let found = usize::try_from(offset).ok().and_then(|at| image.next_page(at, true));
+        Ok(found.map_or(end, |offset| offset as u64))
     }
 
     fn map(&self, length: u64) -> io::Result<Map> {
         if length > self.size()? {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a map lies within its file"));
         }
-        Ok(Map::new(Arc::new(SimMap { content: Arc::clone(&self.content), length })))
+        let directory = Arc::clone(&self.directory);
+        Ok(Map::new(Arc::new(SimMap { directory, file: self.file, length })))
     }
-}
-
-/// The first offset at or behind `offset` whose page is as wanted; `None` when none is.
-fn next_page(content: &[u8], offset: u64, wanted: fn(&[u8]) -> bool) -> Option<u64> {
-    let offset = usize::try_from(offset).ok().filter(|&offset| offset < content.len())?;
-    let first = offset / PAGE;
-    let found = content[first * PAGE..].chunks(PAGE).position(wanted)?;
-    Some(offset.max((first + found) * PAGE) as u64)
-}
-
-fn is_hole(page: &[u8]) -> bool {
-    page.iter().all(|&byte| byte == 0)
 }
 
 /// The place of `length` bytes at `offset`, where memory has such a place.
@@ -295,7 +354,8 @@ fn range_of(offset: u64, length: usize) -> io::Result<Range<usize>> {
 /// A view of a file's first bytes. Each slice is a copy, so a test that breaks the rule of the
 /// settled mark reads old bytes, not undefined ones.
 struct SimMap {
-    content: Arc<Content>,
+    directory: Arc<Directory>,
+    file: usize,
     length: u64,
 }
 
@@ -305,71 +365,8 @@ impl Source for SimMap {
     }
 
     fn bytes(self: Arc<Self>, range: Range<usize>) -> Bytes {
-        Bytes::copy_from_slice(&self.content.lock()[range])
+        self.directory.medium().image(self.file).bytes(range).into()
     }
 
-    fn populate(&self, _range: Range<usize>) {}
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_snapshot_shares_nothing_and_a_clone_everything() {
-        let disk = SimDisk::new();
-        let file = disk.create("a").unwrap();
-        file.write_at(b"old", 0).unwrap();
-        let _guard = disk.lock().unwrap();
-        let (copy, twin) = (disk.snapshot(), disk.clone());
-        file.write_at(b"new", 0).unwrap();
-        assert_eq!(copy.read_file("a").unwrap(), b"old");
-        assert_eq!(twin.read_file("a").unwrap(), b"new");
-        assert!(copy.lock().is_ok());
-        assert!(matches!(twin.lock(), Err(LockError::Held { pid: Some(_) })));
-        assert!(twin.remove("a") && !disk.remove("a"));
-        assert_eq!((disk.read_file("a"), copy.read_file("a").is_some()), (None, true));
-    }
-
-    #[test]
-    fn calls_are_counted() {
-        let disk = SimDisk::new();
-        let file = disk.create("a").unwrap();
-        file.write_at(b"1", 0).unwrap();
-        file.write_at(b"2", 1).unwrap();
-        file.sync_data().unwrap();
-        disk.sync_directory().unwrap();
-        disk.write_file("b", *b"helper");
-        assert_eq!((disk.writes(), disk.syncs(), disk.directory_syncs()), (2, 1, 1));
-        assert_eq!(disk.snapshot().writes(), 0);
-    }
-
-    #[test]
-    fn pages_of_zeros_are_holes() {
-        let disk = SimDisk::new();
-        let mut bytes = vec![0; 3 * PAGE + 10];
-        bytes[PAGE + 7] = 1;
-        disk.write_file("a", bytes);
-        let file = disk.open("a", Access::Read).unwrap();
-        let page = PAGE as u64;
-        let data = |offset| file.next_data(offset).unwrap();
-        assert_eq!([data(0), data(page + 9), data(2 * page)], [Some(page), Some(page + 9), None]);
-        let hole = |offset| file.next_hole(offset).unwrap();
-        assert_eq!([hole(5), hole(page), hole(3 * page + 2)], [5, 2 * page, 3 * page + 2]);
-        disk.write_file("b", vec![1; PAGE + 3]);
-        let full = disk.open("b", Access::Read).unwrap();
-        assert_eq!(full.next_hole(0).unwrap(), page + 3);
-        assert_eq!(full.next_data(page + 3).unwrap(), None);
-    }
-
-    #[test]
-    fn a_replaced_file_lives_on_in_its_map() {
-        let disk = SimDisk::new();
-        disk.write_file("a", *b"first");
-        let map = disk.open("a", Access::Read).unwrap().map(5).unwrap();
-        map.settle(5);
-        disk.write_file("a", *b"2");
-        assert_eq!(map.view(0..5).unwrap(), &b"first"[..]);
-        assert_eq!(disk.read_file("a").unwrap(), b"2");
-    }
+    fn populate(&self, _: Range<usize>) {}
 }

@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod closing;
 mod compare;
+#[cfg(test)]
+mod crashes;
 pub(crate) mod damaged;
 #[cfg(test)]
 mod every_bit;
@@ -21,7 +23,6 @@ mod generate;
 mod histories;
 mod model;
 pub(crate) mod modelled;
-mod power;
 #[cfg(test)]
 mod queries;
 mod random;

@@ -1,7 +1,7 @@
 //! Owns the random appends and reads of the model tests: few names, so that appends meet, and every
 //! kind of retry.
 //!
-//! Promises: whatever it makes is within the limits of a log with chunks of 64 KiB. Never touches a
+//! Promises: whatever it makes is within the limits of a log with chunks of `CHUNK_SIZE`. Never touches a
 //! log; what is known of one is told by the caller.
 
 use std::collections::VecDeque;
@@ -24,6 +24,8 @@ const TAGS: [&str; 4] = ["red", "green", "blue", "white"];
 const CONSUMER: &str = "worker";
 /// Appends that are remembered, to be submitted again.
 const RECENT_MAX: usize = 12;
+/// Size of the chunks that the appends are made for.
+pub(super) const CHUNK_SIZE: u64 = 64 << 10;
 /// Most bytes of data in an append.
 const DATA_MAX: usize = 48 << 10;
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::compare::{check_all, events, is_same};
-use super::generate::{self, Known, Recent};
+use super::generate::{self, CHUNK_SIZE, Known, Recent};
 use super::model::{self, Answer, Bounds, Kept, Moment, Reading};
 use super::random::Random;
 use super::{open_with, small};
@@ -20,7 +20,6 @@ use crate::disk::Disk;
 use crate::disk::sim::SimDisk;
 use crate::event::RecordedEvent;
 use crate::log::Log;
-use crate::options::CHUNK_SIZE_MIN;
 use crate::position::StreamVersion;
 use crate::stage::ack::Ack;
 
@@ -194,7 +193,7 @@ fn the_model_explains_every_concurrent_history() {
         let mut random = Random::new(seed);
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
         let options = small()
-            .chunk_size(CHUNK_SIZE_MIN * random.pick(&[1, 2, 8]))
+            .chunk_size(CHUNK_SIZE * random.pick(&[1, 2, 8]))
             .prepare_ahead(64 << 10)
             .group_size(random.pick(&[4096, 1 << 20]))
             .spin(Duration::from_micros(random.pick(&[0, 200])));

@@ -15,15 +15,15 @@ use super::subscribed::Subscribed;
 use crate::append::Append;
 use crate::clock::{Clock, SimClock, Timestamp};
 use crate::disk::Disk;
+use crate::disk::sim::{Landed, SimDisk};
 use crate::error::AppendError;
 use crate::event::Expected;
 use crate::log::engine::Engine;
 use crate::log::tests::compare::{check_all, check_read};
-use crate::log::tests::generate::{self, Known, Recent};
+use crate::log::tests::generate::{self, CHUNK_SIZE, Known, Recent};
 use crate::log::tests::model::{self, Kept, Moment};
-use crate::log::tests::power::PowerDisk;
 use crate::log::tests::random::Random;
-use crate::options::{CHUNK_SIZE_MIN, Durability, Options};
+use crate::options::{Durability, Options};
 use crate::read::View;
 use crate::stage::Step;
 
@@ -31,7 +31,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 pub(super) struct World {
     random: Random,
-    disk: PowerDisk,
+    disk: SimDisk,
     clock: Arc<SimClock>,
     options: Options,
     /// Every append that was decided, as the model decided it.
@@ -62,7 +62,7 @@ impl World {
         clock.set_wall(Timestamp::from_nanos(1_800_000_000_000_000_000));
         let chunks: u64 = random.pick(&[1, 1, 1, 2]);
         let mut options = Options::new()
-            .chunk_size(chunks * CHUNK_SIZE_MIN)
+            .chunk_size(chunks * CHUNK_SIZE)
             .prepare_ahead(64 << 10)
             .group_size(random.pick(&[4096, 4096, 16 << 10, 1 << 20]))
             .queue_appends(if random.percent(8) { 3 } else { 1000 })
@@ -72,7 +72,7 @@ impl World {
         }
         Self {
             random,
-            disk: PowerDisk::default(),
+            disk: SimDisk::new(),
             clock,
             options,
             log: Vec::new(),
@@ -330,10 +330,10 @@ impl World {
         while engine.keeper.step() == Step::Worked {}
         engine.keeper.finish().unwrap();
         assert!(self.asked.is_empty(), "closing answers everybody");
-        let (end, disk) = (self.log.len() as u64, self.disk.lose_power(&mut self.random));
+        let end = self.log.len() as u64;
         drop(engine);
         // What was closed needs no power.
-        self.disk = disk;
+        self.crash();
         let (engine, clean) = self.reopen(end..=end);
         assert!(clean, "a closed log opens with nothing to do");
         engine
@@ -355,8 +355,14 @@ impl World {
             Durability::Os => engine.core.supply.orders().place.position.get(),
         };
         drop(engine);
-        self.disk = self.disk.lose_power(&mut self.random);
+        self.crash();
         self.reopen(durable..=written).0
+    }
+
+    /// Leaves of the disk what was synced, and of the rest what chance says.
+    fn crash(&mut self) {
+        let landed = Landed::sample(self.disk.units().len(), || self.random.number());
+        self.disk = self.disk.crash(&landed);
     }
 
     /// Opens the log, which must end somewhere in `ends`; the model then ends there too.

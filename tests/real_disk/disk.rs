@@ -1,0 +1,331 @@
+//! Owns the real file systems of these tests: making and mounting them, on plain images and on a
+//! disk that fails on demand.
+//!
+//! Promises: whatever is mounted is unmounted, and its loop device let go, when its value is
+//! dropped, also by a panic. Where something that is needed is missing, the test says so and is
+//! skipped, unless `PAPERCHASE_REAL_DISK=must` is in the environment. Needs root.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rustix::mount::{UnmountFlags, unmount};
+use tempfile::TempDir;
+
+use super::medium::{Entry, Medium, load_log};
+use crate::support::child::{Lines, Running};
+
+/// A kind of file system.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kind {
+    Ext4,
+    Xfs,
+    Btrfs,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+            Self::Btrfs => "btrfs",
+        }
+    }
+
+    /// Little more than the least that its maker accepts.
+    fn size(self) -> u64 {
+        match self {
+            Self::Ext4 => 64 << 20,
+            Self::Xfs => 304 << 20,
+            Self::Btrfs => 128 << 20,
+        }
+    }
+
+    /// What it assumes that a disk writes whole: btrfs has one block that it overwrites in its
+    /// place.
+    pub(crate) fn sector(self) -> usize {
+        if self == Self::Btrfs { 4096 } else { 512 }
+    }
+
+    fn make(self, image: &Path) -> Result<(), String> {
+        let file = fs::File::create(image).and_then(|file| file.set_len(self.size()));
+        file.map_err(|error| format!("{}: {error}", image.display()))?;
+        let force = if self == Self::Ext4 { "-F" } else { "-f" };
+        run(Command::new(format!("mkfs.{}", self.name())).args(["-q", force]).arg(image))
+    }
+}
+
+/// Runs a command that says nothing when all is well.
+fn run(command: &mut Command) -> Result<(), String> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let ran = command.env("PATH", format!("{path}:/usr/sbin:/sbin")).output();
+    let name = command.get_program().to_string_lossy().into_owned();
+    let ran = ran.map_err(|error| format!("{name}: {error}"))?;
+    if ran.status.success() {
+        return Ok(());
+    }
+    Err(format!("{name}: {}", String::from_utf8_lossy(&ran.stderr).trim()))
+}
+
+/// A mounted file system on a loop device.
+pub(crate) struct Mounted {
+    kind: Kind,
+    path: PathBuf,
+}
+
+/// btrfs remembers each device that it has seen, and two images of one file system are not to be
+/// looked at in the wrong order.
+static BTRFS: Mutex<()> = Mutex::new(());
+
+impl Mounted {
+    pub(crate) fn new(kind: Kind, image: &Path, path: &Path) -> Result<Self, String> {
+        // An image has the id of the file system that it is a copy of.
+        let options = if kind == Kind::Xfs { "loop,nouuid" } else { "loop" };
+        fs::create_dir_all(path).map_err(|error| error.to_string())?;
+        let _alone = (kind == Kind::Btrfs).then(|| BTRFS.lock());
+        run(Command::new("mount").args(["-t", kind.name(), "-o", options]).arg(image).arg(path))?;
+        Ok(Self { kind, path: path.to_owned() })
+    }
+
+    /// A directory for a log.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn remount_read_only(&self) {
+        run(Command::new("mount").args(["-o", "remount,ro"]).arg(&self.path)).unwrap();
+    }
+
+    /// Unmounts what nobody uses any more.
+    #[track_caller]
+    pub(crate) fn unmount(self) {
+        unmount(&self.path, UnmountFlags::empty()).expect("nobody uses it");
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // Not mounted any more, or used by somebody: then it ends with its last user.
+        let _ = unmount(&self.path, UnmountFlags::DETACH);
+        if self.kind == Kind::Btrfs {
+            let _alone = BTRFS.lock();
+            let _ = run(Command::new("btrfs").args(["-q", "device", "scan", "--forget"]));
+        }
+    }
+}
+
+/// A place for one test: a new file system in an image, and whatever is made of it.
+pub(crate) struct Place {
+    pub(crate) kind: Kind,
+    directory: TempDir,
+}
+
+impl Place {
+    /// `None`, and a printed reason, where this machine has not what is needed.
+    pub(crate) fn new(kind: Kind) -> Option<Self> {
+        match Self::try_new(kind) {
+            Ok(place) => Some(place),
+            Err(why) => {
+                let must = std::env::var_os("PAPERCHASE_REAL_DISK").is_some();
+                assert!(!must, "{} is not tested: {why}", kind.name());
+                println!("skipped on {}: {why}", kind.name());
+                None
+            }
+        }
+    }
+
+    fn try_new(kind: Kind) -> Result<Self, String> {
+        // The owner of a process's own entry is who it acts for.
+        let user = fs::metadata("/proc/self").map_err(|error| error.to_string())?.uid();
+        if user != 0 {
+            return Err("only root may mount".to_owned());
+        }
+        if !Path::new("/dev/fuse").exists() {
+            return Err("there is no /dev/fuse".to_owned());
+        }
+        let memory = Path::new("/dev/shm");
+        let directory = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
+        let directory = directory.map_err(|error| error.to_string())?;
+        let place = Self { kind, directory };
+        kind.make(&place.base())?;
+        Mounted::new(kind, &place.base(), &place.path("mounted"))?.unmount();
+        Ok(place)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn base(&self) -> PathBuf {
+        self.path("base")
+    }
+
+    /// The new file system.
+    pub(crate) fn medium(&self) -> Medium {
+        Medium::load(&self.base()).unwrap()
+    }
+
+    /// Mounts what stands on a medium, as after a loss of power.
+    pub(crate) fn mount(&self, medium: &Medium) -> Mounted {
+        let image = self.path("image");
+        medium.save(&image).unwrap();
+        Mounted::new(self.kind, &image, &self.path("mounted")).unwrap()
+    }
+}
+
+/// What a disk does wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Fault {
+    None,
+    /// Every write fails, and nothing is stored.
+    FailAllWrites,
+    /// So do writes with this mark in their data.
+    FailWrites(String),
+    /// Reads of a range that contains this mark fail.
+    FailReads(String),
+    /// Flushes fail.
+    FailFlushes,
+    /// Writes with this mark are answered well and dropped.
+    LoseWrites(String),
+    /// So are all writes and flushes.
+    LoseAll,
+    /// Each flush takes so long.
+    SlowFlushes(Duration),
+}
+
+impl Fault {
+    pub(crate) fn parse(line: &str) -> Self {
+        let (word, mark) = line.split_once(' ').unwrap_or((line, ""));
+        let mark = mark.to_owned();
+        match word {
+            "sound" => Self::None,
+            "fail-all-writes" => Self::FailAllWrites,
+            "fail-writes" => Self::FailWrites(mark),
+            "fail-reads" => Self::FailReads(mark),
+            "fail-flushes" => Self::FailFlushes,
+            "lose-writes" => Self::LoseWrites(mark),
+            "lose-all" => Self::LoseAll,
+            "slow-flushes" => {
+                Self::SlowFlushes(Duration::from_millis(mark.parse().expect("a number")))
+            }
+            _ => panic!("no command of a disk: {line}"),
+        }
+    }
+
+    fn line(&self) -> String {
+        match self {
+            Self::None => "sound".to_owned(),
+            Self::FailAllWrites => "fail-all-writes".to_owned(),
+            Self::FailWrites(mark) => format!("fail-writes {mark}"),
+            Self::FailReads(mark) => format!("fail-reads {mark}"),
+            Self::FailFlushes => "fail-flushes".to_owned(),
+            Self::LoseWrites(mark) => format!("lose-writes {mark}"),
+            Self::LoseAll => "lose-all".to_owned(),
+            Self::SlowFlushes(delay) => format!("slow-flushes {}", delay.as_millis()),
+        }
+    }
+}
+
+/// A disk that fails on demand, with a file system mounted on it.
+pub(crate) struct FailingDisk {
+    mounted: Option<Mounted>,
+    served: PathBuf,
+    control: Mutex<BufReader<UnixStream>>,
+    child: Option<(Running, Lines)>,
+    kind: Kind,
+}
+
+impl FailingDisk {
+    /// Serves a copy of the place's new file system, and mounts it.
+    pub(crate) fn start(place: &Place) -> Self {
+        let served = place.path("disk");
+        fs::create_dir(&served).unwrap();
+        let test = "server::child_serves_a_disk";
+        let (child, mut lines) = Running::start(test, place.directory.path());
+        assert!(lines.any(|line| line == "ready"), "the disk's process has ended");
+        let control = BufReader::new(UnixStream::connect(place.path("control")).unwrap());
+        let (control, child) = (Mutex::new(control), Some((child, lines)));
+        let mut disk = Self { mounted: None, served, control, child, kind: place.kind };
+        disk.mount();
+        disk
+    }
+
+    fn mount(&mut self) {
+        let path = self.served.with_file_name("fs");
+        let mounted = Mounted::new(self.kind, &self.served.join("disk"), &path).unwrap();
+        self.mounted = Some(mounted);
+    }
+
+    /// Unmounts the file system and mounts it again, so that nothing of it is in memory.
+    pub(crate) fn mount_again(&mut self) {
+        self.mounted.take().expect("mounted while the disk is there").unmount();
+        self.mount();
+    }
+
+    pub(crate) fn fs(&self) -> &Mounted {
+        self.mounted.as_ref().expect("mounted while the disk is there")
+    }
+
+    fn ask(&self, command: &str) -> String {
+        let mut control = self.control.lock().unwrap();
+        control.get_mut().write_all(format!("{command}\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        control.read_line(&mut answer).unwrap();
+        assert!(answer.ends_with('\n'), "the disk's process has ended");
+        answer.trim_end().to_owned()
+    }
+
+    /// From here on this goes wrong.
+    pub(crate) fn set(&self, fault: &Fault) {
+        self.ask(&fault.line());
+    }
+
+    /// How many writes and flushes it has answered.
+    pub(crate) fn entries(&self) -> usize {
+        self.ask("entries").parse().unwrap()
+    }
+
+    /// Whether a mark has reached the medium.
+    pub(crate) fn contains(&self, mark: &str) -> bool {
+        self.ask(&format!("contains {mark}")) == "1"
+    }
+
+    /// All writes and flushes so far.
+    pub(crate) fn log(&self) -> Vec<Entry> {
+        load_log(Path::new(&self.ask("log"))).unwrap()
+    }
+}
+
+impl Drop for FailingDisk {
+    fn drop(&mut self) {
+        // The file system first, while its disk still answers.
+        self.mounted = None;
+        let _ = unmount(&self.served, UnmountFlags::DETACH);
+        self.child = None;
+    }
+}
+
+#[test]
+fn a_fault_is_told_in_one_line() {
+    for fault in [
+        Fault::None,
+        Fault::FailAllWrites,
+        Fault::FailWrites("mark".to_owned()),
+        Fault::FailReads("mark".to_owned()),
+        Fault::FailFlushes,
+        Fault::LoseWrites("mark".to_owned()),
+        Fault::LoseAll,
+        Fault::SlowFlushes(Duration::from_millis(7)),
+    ] {
+        assert_eq!(Fault::parse(&fault.line()), fault);
+    }
+}

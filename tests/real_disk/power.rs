@@ -1,0 +1,192 @@
+//! Owns the loss of power on real file systems: F11 and F14.
+//!
+//! A load runs on a disk that logs its writes and flushes. Then states of the disk are made from
+//! that log, each is mounted, and the log of events in it is opened and compared with what was
+//! acked by then. A state is the one at a flush (F14), or has besides any part of what was written
+//! after that flush (F11): each write whole, not at all, or in some of its sectors. Half of these
+//! points lie where the log is opened and closed and begins chunks.
+//!
+//! `PAPERCHASE_POINTS=1000` tries so many points per test.
+
+use super::disk::{FailingDisk, Kind, Place};
+use super::load::{self, Mark, Run};
+use super::medium::{Entry, Medium};
+use crate::support::Random;
+
+const APPENDS: u64 = 600;
+
+/// What a load left behind.
+struct Recording {
+    place: Place,
+    log: Vec<Entry>,
+    run: Run,
+    /// The places in the log of all flushes.
+    flushes: Vec<usize>,
+}
+
+impl Recording {
+    fn new(kind: Kind) -> Option<Self> {
+        let place = Place::new(kind)?;
+        let disk = FailingDisk::start(&place);
+        let run = load::run(&disk, APPENDS);
+        let log = disk.log();
+        let flushes = (0..log.len()).filter(|at| log[*at] == Entry::Flush).collect();
+        drop(disk);
+        Some(Self { place, log, run, flushes })
+    }
+
+    /// How many appends a disk must have that has done everything before `end`. What a mark states
+    /// rests on a flush that was answered before, so it counts from the last such flush on.
+    fn acked(&self, end: usize) -> u64 {
+        let rests_on = |mark: &Mark| self.flushes[..].partition_point(|at| *at < mark.entries);
+        let done = self.flushes.partition_point(|at| *at < end);
+        let acked = self.run.marks.iter().rev().find(|mark| rests_on(mark) <= done);
+        acked.map_or(0, |mark| mark.appends)
+    }
+
+    /// The disk behind the first `end` entries.
+    fn state(&self, end: usize) -> Medium {
+        let mut medium = self.place.medium();
+        self.log[..end].iter().for_each(|entry| medium.apply(entry));
+        medium
+    }
+
+    fn check(&self, medium: &Medium, end: usize, figures: &mut Figures) {
+        let mounted = self.place.mount(medium);
+        let acked = self.acked(end);
+        let found = load::check(&mounted.log(), acked);
+        mounted.unmount();
+        figures.points += 1;
+        figures.acked += acked;
+        figures.unacked += found.appends - acked;
+        figures.cut += u64::from(found.report.cut.is_some());
+        figures.resealed += found.report.resealed;
+    }
+
+    /// Some index of a flush: half of them near a turn of the load.
+    fn any_flush(&self, random: &mut Random) -> usize {
+        let count = self.flushes.len() as u64;
+        if random.below(2) == 0 {
+            return random.below(count) as usize;
+        }
+        let turn = self.run.turns[random.below(self.run.turns.len() as u64) as usize];
+        let near = self.flushes.partition_point(|at| *at < turn) as u64 + random.below(13);
+        near.saturating_sub(8).min(count - 1) as usize
+    }
+
+    fn tell(&self, kind: Kind, what: &str, figures: &Figures) {
+        println!(
+            "{kind:?}, {what}: {} entries with {} flushes, {} chunks; {figures:?}",
+            self.log.len(),
+            self.flushes.len(),
+            self.run.chunks,
+        );
+    }
+}
+
+#[derive(Debug, Default)]
+struct Figures {
+    points: u64,
+    acked: u64,
+    unacked: u64,
+    cut: u64,
+    resealed: u64,
+}
+
+fn points(kind: Kind) -> usize {
+    let few = if kind == Kind::Ext4 { 40 } else { 15 };
+    std::env::var("PAPERCHASE_POINTS").map_or(few, |points| points.parse().unwrap())
+}
+
+/// Every flush, or as many of them as points are wanted, evenly spread.
+fn at_flushes(kind: Kind) {
+    let Some(recording) = Recording::new(kind) else { return };
+    let mut figures = Figures::default();
+    let count = recording.flushes.len();
+    let step = count.div_ceil(points(kind)).max(1);
+    let mut medium = recording.place.medium();
+    let mut done = 0;
+    for flush in (0..count).rev().step_by(step).collect::<Vec<_>>().into_iter().rev() {
+        let end = recording.flushes[flush] + 1;
+        recording.log[done..end].iter().for_each(|entry| medium.apply(entry));
+        done = end;
+        println!("at entry {end} of {}", recording.log.len());
+        recording.check(&medium, end, &mut figures);
+    }
+    recording.tell(kind, "at flushes", &figures);
+    assert!(figures.acked > 0, "no point has an acked append");
+}
+
+/// States between two flushes.
+fn between_flushes(kind: Kind) {
+    let Some(recording) = Recording::new(kind) else { return };
+    let mut random = Random::new();
+    let mut figures = Figures::default();
+    for _ in 0..points(kind) {
+        let mut random = Random::with(random.next());
+        let flush = recording.any_flush(&mut random);
+        let begin = recording.flushes[flush] + 1;
+        let end = recording.flushes.get(flush + 1).map_or(recording.log.len(), |next| *next);
+        let mut medium = recording.state(begin);
+        let chance = random.below(101);
+        for entry in &recording.log[begin..end] {
+            let Entry::Write { offset, bytes } = entry else { continue };
+            land(&mut medium, (*offset, bytes), (kind, chance), &mut random);
+        }
+        println!("behind entry {begin}, up to {end}, {chance} of 100");
+        recording.check(&medium, begin, &mut figures);
+    }
+    recording.tell(kind, "between flushes", &figures);
+}
+
+/// Some of a write reaches the medium: all of it with this chance in percent, and now and then some
+/// of its sectors.
+fn land(
+    medium: &mut Medium,
+    (offset, bytes): (u64, &[u8]),
+    (kind, chance): (Kind, u64),
+    random: &mut Random,
+) {
+    let is_torn = random.below(4) == 0;
+    if !is_torn {
+        if random.below(100) < chance {
+            medium.write(offset, bytes);
+        }
+        return;
+    }
+    for (at, sector) in (offset..).step_by(kind.sector()).zip(bytes.chunks(kind.sector())) {
+        if random.below(100) < chance {
+            medium.write(at, sector);
+        }
+    }
+}
+
+#[test]
+fn f11_any_unsynced_writes_land_on_ext4() {
+    between_flushes(Kind::Ext4);
+}
+
+#[test]
+fn f11_any_unsynced_writes_land_on_xfs() {
+    between_flushes(Kind::Xfs);
+}
+
+#[test]
+fn f11_any_unsynced_writes_land_on_btrfs() {
+    between_flushes(Kind::Btrfs);
+}
+
+#[test]
+fn f14_power_is_lost_at_each_flush_of_ext4() {
+    at_flushes(Kind::Ext4);
+}
+
+#[test]
+fn f14_power_is_lost_at_each_flush_of_xfs() {
+    at_flushes(Kind::Xfs);
+}
+
+#[test]
+fn f14_power_is_lost_at_each_flush_of_btrfs() {
+    at_flushes(Kind::Btrfs);
+}

@@ -14,11 +14,15 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use tempfile::TempDir;
 
 use super::medium::{Entry, Medium, load_log};
 use crate::support::child::{Lines, Running};
+
+const BUSY_TRIES: u32 = 2000;
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// A kind of file system.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -105,10 +109,17 @@ impl Mounted {
         run(Command::new("mount").args(["-o", "remount,ro"]).arg(&self.path)).unwrap();
     }
 
-    /// Unmounts what nobody uses any more.
+    /// Unmounts what nobody uses any more. A process that another test starts has our files open
+    /// for a moment, so this waits for it.
     #[track_caller]
     pub(crate) fn unmount(self) {
-        unmount(&self.path, UnmountFlags::empty()).expect("nobody uses it");
+        for _ in 0..BUSY_TRIES {
+            match unmount(&self.path, UnmountFlags::empty()) {
+                Err(Errno::BUSY) => std::thread::sleep(BUSY_PAUSE),
+                unmounted => return unmounted.expect("it is mounted"),
+            }
+        }
+        panic!("{} stays in use", self.path.display());
     }
 }
 
@@ -177,6 +188,8 @@ impl Place {
     /// Mounts what stands on a medium, as after a loss of power.
     pub(crate) fn mount(&self, medium: &Medium) -> Mounted {
         let image = self.path("image");
+        // A file of its own: the loop device of the one before may be on its way out.
+        let _ = fs::remove_file(&image);
         medium.save(&image).unwrap();
         Mounted::new(self.kind, &image, &self.path("mounted")).unwrap()
     }

@@ -17,11 +17,15 @@ mod support;
 
 #[path = "real_disk/disk.rs"]
 mod disk;
+#[path = "real_disk/failing.rs"]
+mod failing;
 #[path = "real_disk/load.rs"]
 mod load;
 #[path = "real_disk/medium.rs"]
 mod medium;
 #[path = "real_disk/power.rs"]
 mod power;
+#[path = "real_disk/reading.rs"]
+mod reading;
 #[path = "real_disk/server.rs"]
 mod server;

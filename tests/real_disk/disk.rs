@@ -50,12 +50,6 @@ impl Kind {
         }
     }
 
-    /// What it assumes that a disk writes whole: btrfs has one block that it overwrites in its
-    /// place.
-    pub(crate) fn sector(self) -> usize {
-        if self == Self::Btrfs { 4096 } else { 512 }
-    }
-
     fn make(self, image: &Path) -> Result<(), String> {
         let file = fs::File::create(image).and_then(|file| file.set_len(self.size()));
         file.map_err(|error| format!("{}: {error}", image.display()))?;
@@ -88,8 +82,12 @@ static BTRFS: Mutex<()> = Mutex::new(());
 
 impl Mounted {
     pub(crate) fn new(kind: Kind, image: &Path, path: &Path) -> Result<Self, String> {
-        // An image has the id of the file system that it is a copy of.
-        let options = if kind == Kind::Xfs { "loop,nouuid" } else { "loop" };
+        let options = match kind {
+            Kind::Ext4 => "loop,errors=remount-ro",
+            // An image has the id of the file system that it is a copy of.
+            Kind::Xfs => "loop,nouuid",
+            Kind::Btrfs => "loop",
+        };
         fs::create_dir_all(path).map_err(|error| error.to_string())?;
         let _alone = (kind == Kind::Btrfs).then(|| BTRFS.lock());
         run(Command::new("mount").args(["-t", kind.name(), "-o", options]).arg(image).arg(path))?;

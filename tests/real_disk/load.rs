@@ -40,7 +40,7 @@ pub(crate) fn fill(log: &Log, numbers: std::ops::Range<u64>) {
     }
 }
 
-fn submit(log: &Log, number: u64) -> paperchase::Ack {
+pub(crate) fn submit(log: &Log, number: u64) -> paperchase::Ack {
     let events = append(number).into_iter().map(|data| NewEvent::new("Numbered", data));
     log.append(&stream(number), Expected::Any, events).unwrap()
 }

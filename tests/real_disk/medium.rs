@@ -102,10 +102,7 @@ impl Medium {
 
 /// The pages that a range touches: their numbers, where in each it begins, and which part of the
 /// range that is.
-fn parts(
-    offset: u64,
-    length: usize,
-) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
+fn parts(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
     let mut done = 0;
     std::iter::from_fn(move || {
         let at = offset + done as u64;

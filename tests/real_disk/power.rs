@@ -14,6 +14,9 @@ use super::medium::{Entry, Medium};
 use crate::support::Random;
 
 const APPENDS: u64 = 600;
+const SECTOR: usize = 512;
+/// File systems assume that a disk writes their super block whole, which lies before this place.
+const SUPER_BLOCKS: u64 = 128 << 10;
 
 /// What a load left behind.
 struct Recording {
@@ -38,7 +41,7 @@ impl Recording {
     /// How many appends a disk must have that has done everything before `end`. What a mark states
     /// rests on a flush that was answered before, so it counts from the last such flush on.
     fn acked(&self, end: usize) -> u64 {
-        let rests_on = |mark: &Mark| self.flushes[..].partition_point(|at| *at < mark.entries);
+        let rests_on = |mark: &Mark| self.flushes.partition_point(|at| *at < mark.entries);
         let done = self.flushes.partition_point(|at| *at < end);
         let acked = self.run.marks.iter().rev().find(|mark| rests_on(mark) <= done);
         acked.map_or(0, |mark| mark.appends)
@@ -130,8 +133,7 @@ fn between_flushes(kind: Kind) {
         let mut medium = recording.state(begin);
         let chance = random.below(101);
         for entry in &recording.log[begin..end] {
-            let Entry::Write { offset, bytes } = entry else { continue };
-            land(&mut medium, (*offset, bytes), (kind, chance), &mut random);
+            land(&mut medium, entry, chance, &mut random);
         }
         println!("behind entry {begin}, up to {end}, {chance} of 100");
         recording.check(&medium, begin, &mut figures);
@@ -141,22 +143,13 @@ fn between_flushes(kind: Kind) {
 
 /// Some of a write reaches the medium: all of it with this chance in percent, and now and then some
 /// of its sectors.
-fn land(
-    medium: &mut Medium,
-    (offset, bytes): (u64, &[u8]),
-    (kind, chance): (Kind, u64),
-    random: &mut Random,
-) {
-    let is_torn = random.below(4) == 0;
-    if !is_torn {
+pub(crate) fn land(medium: &mut Medium, entry: &Entry, chance: u64, random: &mut Random) {
+    let Entry::Write { offset, bytes } = entry else { return };
+    let is_torn = random.below(4) == 0 && *offset >= SUPER_BLOCKS;
+    let piece = if is_torn { SECTOR } else { bytes.len() };
+    for (at, part) in (*offset..).step_by(piece).zip(bytes.chunks(piece)) {
         if random.below(100) < chance {
-            medium.write(offset, bytes);
-        }
-        return;
-    }
-    for (at, sector) in (offset..).step_by(kind.sector()).zip(bytes.chunks(kind.sector())) {
-        if random.below(100) < chance {
-            medium.write(at, sector);
+            medium.write(at, part);
         }
     }
 }

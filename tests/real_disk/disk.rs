@@ -152,6 +152,14 @@ impl Place {
         }
     }
 
+    /// A place that begins with what is on a medium of that kind. Where there was one place, there
+    /// can be another.
+    pub(crate) fn with(kind: Kind, medium: &Medium) -> Self {
+        let place = Self { kind, directory: in_memory().unwrap() };
+        medium.save(&place.base()).unwrap();
+        place
+    }
+
     fn try_new(kind: Kind) -> Result<Self, String> {
         // The owner of a process's own entry is who it acts for.
         let user = fs::metadata("/proc/self").map_err(|error| error.to_string())?.uid();
@@ -161,9 +169,7 @@ impl Place {
         if !Path::new("/dev/fuse").exists() {
             return Err("there is no /dev/fuse".to_owned());
         }
-        let memory = Path::new("/dev/shm");
-        let directory = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
-        let directory = directory.map_err(|error| error.to_string())?;
+        let directory = in_memory().map_err(|error| error.to_string())?;
         let place = Self { kind, directory };
         kind.make(&place.base())?;
         Mounted::new(kind, &place.base(), &place.path("mounted"))?.unmount();
@@ -178,7 +184,7 @@ impl Place {
         self.path("base")
     }
 
-    /// The new file system.
+    /// What the place began with.
     pub(crate) fn medium(&self) -> Medium {
         Medium::load(&self.base()).unwrap()
     }
@@ -191,6 +197,11 @@ impl Place {
         medium.save(&image).unwrap();
         Mounted::new(self.kind, &image, &self.path("mounted")).unwrap()
     }
+}
+
+fn in_memory() -> std::io::Result<TempDir> {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }
 }
 
 /// What a disk does wrong.
@@ -256,7 +267,7 @@ pub(crate) struct FailingDisk {
 }
 
 impl FailingDisk {
-    /// Serves a copy of the place's new file system, and mounts it.
+    /// Serves a copy of what the place began with, and mounts it.
     pub(crate) fn start(place: &Place) -> Self {
         let served = place.path("disk");
         fs::create_dir(&served).unwrap();

@@ -64,7 +64,7 @@ fn a_failed_write_back_is_final(kind: Kind) {
     let log = options().open(disk.fs().log()).unwrap();
     fill(&log, 0..ACKED);
     disk.set(&Fault::FailWrites(MARK.to_owned()));
-    let failed = append_one(&log, &marked());
+    let failed = append_one(&log, marked());
     disk.set(&Fault::None);
     assert!(matches!(failed, Err(AppendError::Failed(_))), "{failed:?}");
     let again = append_one(&log, b"a sync would say success now");
@@ -164,7 +164,7 @@ fn a_write_is_lost(kind: Kind, behind: u64) -> Option<OpenError> {
     let log = options().open(disk.fs().log()).unwrap();
     fill(&log, 0..ACKED);
     disk.set(&Fault::LoseWrites(MARK.to_owned()));
-    append_one(&log, &marked()).unwrap();
+    append_one(&log, marked()).unwrap();
     fill(&log, ACKED..ACKED + behind);
     log.close().unwrap();
     let mounted = place.mount(&state(&place, &disk.log()));

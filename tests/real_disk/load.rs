@@ -50,8 +50,8 @@ fn stream(number: u64) -> String {
 }
 
 /// Appends one event of a test's own.
-pub(crate) fn append_one(log: &Log, data: &[u8]) -> Result<u64, AppendError> {
-    let event = NewEvent::new("Own", data.to_owned());
+pub(crate) fn append_one(log: &Log, data: impl Into<Vec<u8>>) -> Result<u64, AppendError> {
+    let event = NewEvent::new("Own", data.into());
     let ack = log.append("own", Expected::Any, [event])?;
     ack.wait().map(|appended| appended.first_position.get())
 }
@@ -98,7 +98,7 @@ pub(crate) fn run(disk: &FailingDisk, appends: u64) -> Run {
         for number in first..(session + 1) * appends / SESSIONS {
             flight.push_back((number, submit(&log, number)));
             while flight.len() as u64 > number / 16 % 3 * 8 {
-                acked(&mut run, flight.pop_front(), disk);
+                acked_next(&mut run, flight.pop_front(), disk);
             }
             let chunks = log.view().chunks().len();
             if chunks != run.chunks {
@@ -107,7 +107,7 @@ pub(crate) fn run(disk: &FailingDisk, appends: u64) -> Run {
             }
         }
         while let Some(oldest) = flight.pop_front() {
-            acked(&mut run, Some(oldest), disk);
+            acked_next(&mut run, Some(oldest), disk);
         }
         log.close().unwrap();
         run.turn(disk);
@@ -115,11 +115,30 @@ pub(crate) fn run(disk: &FailingDisk, appends: u64) -> Run {
     run
 }
 
-fn acked(run: &mut Run, oldest: Option<(u64, paperchase::Ack)>, disk: &FailingDisk) {
+fn acked_next(run: &mut Run, oldest: Option<(u64, paperchase::Ack)>, disk: &FailingDisk) {
     if let Some((number, ack)) = oldest {
         ack.wait().unwrap();
         run.note(number + 1, disk);
     }
+}
+
+/// Opens the log of a run as the power left it, appends a little and closes it. So many appends
+/// were acked when the power was lost; what is shown behind them must stay too.
+pub(crate) fn recover(disk: &FailingDisk, acked: u64) -> Run {
+    let mut run = Run::default();
+    run.marks.push(Mark { appends: acked, entries: 0 });
+    let log = options().open(disk.fs().log()).unwrap();
+    let shown = count(&log.view());
+    assert!(shown >= acked, "{shown} appends are there, and {acked} were acked");
+    run.note(shown, disk);
+    run.turn(disk);
+    for number in shown..shown + 5 {
+        acked_next(&mut run, Some((number, submit(&log, number))), disk);
+    }
+    run.chunks = log.view().chunks().len();
+    log.close().unwrap();
+    run.turn(disk);
+    run
 }
 
 /// What a log was found to hold.

@@ -1,10 +1,11 @@
-//! Owns the loss of power on real file systems: F11 and F14.
+//! Owns the loss of power on real file systems: F03, F11 and F14.
 //!
 //! A load runs on a disk that logs its writes and flushes. Then states of the disk are made from
 //! that log, each is mounted, and the log of events in it is opened and compared with what was
 //! acked by then. A state is the one at a flush (F14), or has besides any part of what was written
 //! after that flush (F11): each write whole, not at all, or in some of its sectors. Half of these
-//! points lie where the log is opened and closed and begins chunks.
+//! points lie where the log is opened and closed and begins chunks. Recovery runs on such a disk too,
+//! and the power is lost again (F03).
 //!
 //! `PAPERCHASE_POINTS=1000` tries so many points per test.
 
@@ -14,6 +15,8 @@ use super::medium::{Entry, Medium};
 use crate::support::Random;
 
 const APPENDS: u64 = 600;
+/// How often the power is lost again in each recovery.
+const AGAIN: usize = 5;
 const SECTOR: usize = 512;
 /// File systems assume that a disk writes their super block whole, which lies before this place.
 const SUPER_BLOCKS: u64 = 128 << 10;
@@ -33,9 +36,24 @@ impl Recording {
         let disk = FailingDisk::start(&place);
         let run = load::run(&disk, APPENDS);
         let log = disk.log();
-        let flushes = (0..log.len()).filter(|at| log[*at] == Entry::Flush).collect();
         drop(disk);
-        Some(Self { place, log, run, flushes })
+        Some(Self::of(place, log, run))
+    }
+
+    fn of(place: Place, log: Vec<Entry>, run: Run) -> Self {
+        let flushes = (0..log.len()).filter(|at| log[*at] == Entry::Flush).collect();
+        Self { place, log, run, flushes }
+    }
+
+    /// What happens when the power comes back to a state of this one: the file system recovers, and
+    /// the log in it.
+    fn recovered(&self, medium: &Medium, end: usize) -> Self {
+        let place = Place::with(self.place.kind, medium);
+        let disk = FailingDisk::start(&place);
+        let run = load::recover(&disk, self.acked(end));
+        let log = disk.log();
+        drop(disk);
+        Self::of(place, log, run)
     }
 
     /// How many appends a disk must have that has done everything before `end`. What a mark states
@@ -45,13 +63,6 @@ impl Recording {
         let done = self.flushes.partition_point(|at| *at < end);
         let acked = self.run.marks.iter().rev().find(|mark| rests_on(mark) <= done);
         acked.map_or(0, |mark| mark.appends)
-    }
-
-    /// The disk behind the first `end` entries.
-    fn state(&self, end: usize) -> Medium {
-        let mut medium = self.place.medium();
-        self.log[..end].iter().for_each(|entry| medium.apply(entry));
-        medium
     }
 
     fn check(&self, medium: &Medium, end: usize, figures: &mut Figures) {
@@ -66,15 +77,32 @@ impl Recording {
         figures.resealed += found.report.resealed;
     }
 
-    /// Some index of a flush: half of them near a turn of the load.
-    fn any_flush(&self, random: &mut Random) -> usize {
+    /// A place behind a flush, or the begin: half of them near a turn of the run.
+    fn behind_any_flush(&self, random: &mut Random) -> usize {
         let count = self.flushes.len() as u64;
-        if random.below(2) == 0 {
-            return random.below(count) as usize;
+        let flushes = if random.below(2) == 0 {
+            random.below(count + 1)
+        } else {
+            let turn = self.run.turns[random.below(self.run.turns.len() as u64) as usize];
+            let before = self.flushes.partition_point(|at| *at < turn) as u64;
+            (before + random.below(13)).saturating_sub(8).min(count)
+        };
+        flushes.checked_sub(1).map_or(0, |last| self.flushes[last as usize] + 1)
+    }
+
+    /// Any state that the disk may be left in, and where the flushed part of the log ends.
+    fn any_state(&self, random: &mut Random) -> (Medium, usize) {
+        let begin = self.behind_any_flush(random);
+        let next = self.flushes.iter().find(|flush| **flush >= begin);
+        let end = next.map_or(self.log.len(), |next| *next);
+        let mut medium = self.place.medium();
+        self.log[..begin].iter().for_each(|entry| medium.apply(entry));
+        let chance = random.below(101);
+        for entry in &self.log[begin..end] {
+            land(&mut medium, entry, chance, random);
         }
-        let turn = self.run.turns[random.below(self.run.turns.len() as u64) as usize];
-        let near = self.flushes.partition_point(|at| *at < turn) as u64 + random.below(13);
-        near.saturating_sub(8).min(count - 1) as usize
+        println!("behind entry {begin}, up to {end}, {chance} of 100");
+        (medium, begin)
     }
 
     fn tell(&self, kind: Kind, what: &str, figures: &Figures) {
@@ -126,19 +154,27 @@ fn between_flushes(kind: Kind) {
     let mut random = Random::new();
     let mut figures = Figures::default();
     for _ in 0..points(kind) {
-        let mut random = Random::with(random.next());
-        let flush = recording.any_flush(&mut random);
-        let begin = recording.flushes[flush] + 1;
-        let end = recording.flushes.get(flush + 1).map_or(recording.log.len(), |next| *next);
-        let mut medium = recording.state(begin);
-        let chance = random.below(101);
-        for entry in &recording.log[begin..end] {
-            land(&mut medium, entry, chance, &mut random);
-        }
-        println!("behind entry {begin}, up to {end}, {chance} of 100");
+        let (medium, begin) = recording.any_state(&mut Random::with(random.next()));
         recording.check(&medium, begin, &mut figures);
     }
     recording.tell(kind, "between flushes", &figures);
+}
+
+/// The power is lost, and again while the log recovers from that, or soon after.
+fn again_while_recovering(kind: Kind) {
+    let Some(recording) = Recording::new(kind) else { return };
+    let mut random = Random::new();
+    let mut figures = Figures::default();
+    for _ in 0..points(kind).div_ceil(AGAIN) {
+        let mut random = Random::with(random.next());
+        let (medium, begin) = recording.any_state(&mut random);
+        let recovered = recording.recovered(&medium, begin);
+        for _ in 0..AGAIN {
+            let (medium, begin) = recovered.any_state(&mut random);
+            recovered.check(&medium, begin, &mut figures);
+        }
+    }
+    recording.tell(kind, "twice", &figures);
 }
 
 /// Some of a write reaches the medium: all of it with this chance in percent, and now and then some
@@ -152,6 +188,21 @@ pub(crate) fn land(medium: &mut Medium, entry: &Entry, chance: u64, random: &mut
             medium.write(at, part);
         }
     }
+}
+
+#[test]
+fn f03_power_is_lost_again_while_recovering_on_ext4() {
+    again_while_recovering(Kind::Ext4);
+}
+
+#[test]
+fn f03_power_is_lost_again_while_recovering_on_xfs() {
+    again_while_recovering(Kind::Xfs);
+}
+
+#[test]
+fn f03_power_is_lost_again_while_recovering_on_btrfs() {
+    again_while_recovering(Kind::Btrfs);
 }
 
 #[test]

@@ -17,24 +17,15 @@ use crate::support::child::{self, Running};
 const BEFORE: u64 = 40;
 const APPENDS: u64 = 400;
 const SIGBUS: i32 = 7;
-/// As much as the kernel reads ahead.
-const AHEAD: u64 = 128 << 10;
 
 /// A log of several chunks, closed, whose first has the marked event in its midst.
 fn log_with_a_mark(directory: &Path) {
     let log = options().open(directory).unwrap();
     fill(&log, 0..BEFORE);
-    append_one(&log, &marked()).unwrap();
+    append_one(&log, marked()).unwrap();
     fill(&log, BEFORE..APPENDS);
     assert!(log.view().chunks().len() > 2);
     log.close().unwrap();
-}
-
-/// The offset of the marked event's data in the first chunk.
-fn place_of_mark(directory: &Path) -> usize {
-    let chunk = std::fs::read(directory.join("chunk-0000000000")).unwrap();
-    let mark = MARK.as_bytes();
-    chunk.windows(mark.len()).position(|part| part == mark).unwrap()
 }
 
 /// The data of all events of such a log.
@@ -161,6 +152,16 @@ mod commands {
     use std::process::{Command, Output};
 
     use super::*;
+
+    /// As much as the kernel reads ahead.
+    const AHEAD: u64 = 128 << 10;
+
+    /// The offset of the marked event's data in the first chunk.
+    fn place_of_mark(directory: &Path) -> usize {
+        let chunk = std::fs::read(directory.join("chunk-0000000000")).unwrap();
+        let mark = MARK.as_bytes();
+        chunk.windows(mark.len()).position(|part| part == mark).unwrap()
+    }
 
     fn paperchase(args: &[&str], directory: &Path) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_paperchase"));

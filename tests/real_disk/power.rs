@@ -4,10 +4,8 @@
 //! that log, each is mounted, and the log of events in it is opened and compared with what was
 //! acked by then. A state is the one at a flush (F14), or has besides any part of what was written
 //! after that flush (F11): each write whole, not at all, or in some of its sectors. Half of these
-//! points lie where the log is opened and closed and begins chunks. Recovery runs on such a disk too,
-//! and the power is lost again (F03).
-//!
-//! `PAPERCHASE_POINTS=1000` tries so many points per test.
+//! points lie where the log is opened and closed and begins chunks. Recovery runs on such a disk
+//! too, and the power is lost again (F03). `PAPERCHASE_POINTS=1000` tries so many points per test.
 
 use super::disk::{FailingDisk, Kind, Place};
 use super::load::{self, Mark, Run};

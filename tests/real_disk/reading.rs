@@ -7,7 +7,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
-use paperchase::{AppendError, Log, OpenError, View};
+use paperchase::{AppendError, ErrorKind, Log, OpenError, View};
 
 use super::disk::{FailingDisk, Fault, Kind, Mounted, Place};
 use super::failing::{MARK, marked};
@@ -84,6 +84,51 @@ fn f29_a_bad_sector_below_a_map_yields_no_bytes_on_xfs() {
 #[test]
 fn f29_a_bad_sector_below_a_map_yields_no_bytes_on_btrfs() {
     a_bad_sector_below_a_map(Kind::Btrfs);
+}
+
+/// The part of a child that opens the log in a directory. As a test of its own it does nothing.
+#[test]
+fn child_opens_a_log() {
+    let Some(directory) = child::directory() else { return };
+    match options().open(directory) {
+        Err(OpenError::Failed(error)) if error.kind() == ErrorKind::Io => {
+            child::say(&format!("refused: {error}"));
+        }
+        other => child::say(&format!("opened: {other:?}")),
+    }
+}
+
+/// Opening reads the last chunk, which no other read has touched before.
+fn a_bad_sector_in_the_last_chunk(kind: Kind) {
+    let Some(place) = Place::new(kind) else { return };
+    let mut disk = FailingDisk::start(&place);
+    let log = options().open(disk.fs().log()).unwrap();
+    append_one(&log, marked()).unwrap();
+    fill(&log, 0..BEFORE);
+    log.close().unwrap();
+    disk.mount_again();
+    disk.set(&Fault::FailReads(MARK.to_owned()));
+    let (child, lines) = Running::start("reading::child_opens_a_log", &disk.fs().log());
+    let said = lines.filter(|line| line.starts_with("refused") || line.starts_with("opened"));
+    let said: Vec<_> = said.collect();
+    println!("{kind:?}: {said:?}");
+    let told = said.first().is_some_and(|line| line.starts_with("refused: read chunk-0000000000"));
+    assert!(told, "{said:?}, {}", child.kill());
+}
+
+#[test]
+fn f29_a_bad_sector_in_the_last_chunk_is_told_by_opening_on_ext4() {
+    a_bad_sector_in_the_last_chunk(Kind::Ext4);
+}
+
+#[test]
+fn f29_a_bad_sector_in_the_last_chunk_is_told_by_opening_on_xfs() {
+    a_bad_sector_in_the_last_chunk(Kind::Xfs);
+}
+
+#[test]
+fn f29_a_bad_sector_in_the_last_chunk_is_told_by_opening_on_btrfs() {
+    a_bad_sector_in_the_last_chunk(Kind::Btrfs);
 }
 
 /// Opening for writing and making files is refused; reading is not.

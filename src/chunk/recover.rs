@@ -197,6 +197,15 @@ fn data_regions(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<Vec<Range
     Ok(regions)
 }
 
+/// Reads by calls what a map of the file up to `end` shows: a sector that cannot be read is an
+/// error then, and not the end of the process that touches it (F29).
+pub(crate) fn read_through(file: &dyn DiskFile, end: u64) -> io::Result<()> {
+    for region in data_regions(file, 0, end)? {
+        pieces(&region, |offset, buffer| file.read_at(buffer, offset))?;
+    }
+    Ok(())
+}
+
 /// Bytes that recovery took out of a chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -396,6 +396,7 @@ impl<'a> Recovery<'a> {
                 file.read_at(&mut bytes[..size as usize], 0)?;
                 return Ok(bytes.into());
             }
+            recover::read_through(file, capacity)?;
             // A map of its own, which is gone before anything is written.
             let map = file.map(capacity)?;
             map.settle(capacity);

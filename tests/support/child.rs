@@ -10,10 +10,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 const DIRECTORY: &str = "PAPERCHASE_TEST_CHILD_DIRECTORY";
+const ORDERS: &str = "PAPERCHASE_TEST_CHILD_ORDERS";
 
 /// The directory that this process is to work in, when it is a child.
 pub(crate) fn directory() -> Option<PathBuf> {
     std::env::var_os(DIRECTORY).map(PathBuf::from)
+}
+
+/// What this process was told to do, when it is a child.
+pub(crate) fn orders() -> String {
+    std::env::var(ORDERS).unwrap_or_default()
 }
 
 /// Says a line to the parent. A parent that is gone ends the child.
@@ -29,9 +35,15 @@ pub(crate) struct Running(Child);
 impl Running {
     /// Starts the test named `test` of this binary as a child in `directory`.
     pub(crate) fn start(test: &str, directory: &Path) -> (Self, Lines) {
+        Self::start_with(test, directory, "")
+    }
+
+    /// The same, with orders that the child gets by [`orders`].
+    pub(crate) fn start_with(test: &str, directory: &Path, orders: &str) -> (Self, Lines) {
         let mut child = Command::new(std::env::current_exe().expect("a test is a file"))
             .args(["--exact", test, "--nocapture", "--include-ignored"])
             .env(DIRECTORY, directory)
+            .env(ORDERS, orders)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -42,6 +54,17 @@ impl Running {
 
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
+    }
+
+    /// Writes a line to the child's standard input. One that is gone does not hear it.
+    pub(crate) fn tell(&mut self, line: &str) {
+        let input = self.0.stdin.as_mut().expect("the input is a pipe");
+        let _ = input.write_all(format!("{line}\n").as_bytes());
+    }
+
+    /// Waits until the child ends by itself, or by somebody else's kill.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        self.0.wait().expect("a child can be waited for")
     }
 
     /// Kills the child with SIGKILL and waits until it is gone.

@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 const CALLS: &str = "pwrite64,pwritev,write,fdatasync,fsync,msync,sync_file_range,openat,ftruncate,\
-    fallocate,fadvise64,mmap,munmap,lseek,close,flock,rename,renameat,renameat2,link,linkat,unlink,\
+    fallocate,fadvise64,mmap,lseek,close,flock,rename,renameat,renameat2,link,linkat,unlink,\
     unlinkat,mkdir,mkdirat";
 
 /// A call of a thread: the so many-th of its name, from 1.

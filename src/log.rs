@@ -99,8 +99,8 @@ impl Log {
     /// # Errors
     /// [`AppendError::Busy`] when there was no room, [`AppendError::TooLarge`] and
     /// [`AppendError::Invalid`] when the append is outside the limits, [`AppendError::Stopped`] and
-    /// [`AppendError::Failed`] when the log takes none, [`AppendError::Forked`] in a process that is
-    /// a fork of the log's.
+    /// [`AppendError::Failed`] when the log takes none, [`AppendError::Forked`] in a process that
+    /// was forked off the log's.
     pub fn append(
         &self,
         stream: &str,
@@ -126,7 +126,7 @@ impl Log {
         self.core.submit(stream, expected, events, Duration::ZERO)
     }
 
-    /// What the log has done since it was opened. All zero in a process that is a fork of the log's.
+    /// What the log has done since it was opened; nothing, in a process that was forked off.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.core.stats()
@@ -148,8 +148,8 @@ impl Log {
     /// as the chosen mode promises, and opening the log again recovers.
     ///
     /// # Errors
-    /// The failure of the log, or of the operating system. In a process that is a fork of the log's,
-    /// [`ErrorKind::Forked`](crate::ErrorKind::Forked) at once, and the log stays open in the other.
+    /// The failure of the log, or of the operating system. In a process that was forked off the
+    /// log's it is [`ErrorKind::Forked`](crate::ErrorKind::Forked): the other has it open still.
     pub fn close(mut self) -> Result<()> {
         self.threads.take().map_or(Ok(()), Threads::stop)
     }

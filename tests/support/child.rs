@@ -29,6 +29,10 @@ pub(crate) fn say(line: &str) {
     said.expect("the parent listens");
 }
 
+fn this_binary() -> PathBuf {
+    std::env::current_exe().expect("a test is a file")
+}
+
 /// A running child.
 pub(crate) struct Running(Child);
 
@@ -40,7 +44,23 @@ impl Running {
 
     /// The same, with orders that the child gets by [`orders`].
     pub(crate) fn start_with(test: &str, directory: &Path, orders: &str) -> (Self, Lines) {
-        let mut child = Command::new(std::env::current_exe().expect("a test is a file"))
+        Self::spawn(&mut Command::new(this_binary()), test, directory, orders)
+    }
+
+    /// The same, with an address space of at most so many KiB.
+    pub(crate) fn start_poor(
+        test: &str,
+        directory: &Path,
+        orders: &str,
+        kib: u64,
+    ) -> (Self, Lines) {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("ulimit -v {kib}; exec \"$0\" \"$@\"")).arg(this_binary());
+        Self::spawn(&mut shell, test, directory, orders)
+    }
+
+    fn spawn(command: &mut Command, test: &str, directory: &Path, orders: &str) -> (Self, Lines) {
+        let mut child = command
             .args(["--exact", test, "--nocapture", "--include-ignored"])
             .env(DIRECTORY, directory)
             .env(ORDERS, orders)

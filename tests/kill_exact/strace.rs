@@ -64,8 +64,13 @@ impl Strace {
                 format!("inject={call}:signal=KILL:when={number}")
             }
         };
+        Self::attach_with(id, &what)
+    }
+
+    /// Watches the thread `id` as an expression of `strace -e` says.
+    pub(crate) fn attach_with(id: &str, what: &str) -> Self {
         let mut strace = Command::new("strace")
-            .args(["-p", id, "-e", &what])
+            .args(["-p", id, "-e", what])
             .stderr(Stdio::piped())
             .spawn()
             .expect("strace was there a moment ago");

@@ -3,8 +3,8 @@
 //!
 //! `strace` delivers the kill, when the call is entered. It counts calls per thread and per name,
 //! so a *point* is a thread, a name and a number. CI tries 100 points, `PAPERCHASE_KILLS=5000` all
-//! of them, `PAPERCHASE_POINT="writer pwrite64 3"` one. `strace` also lies for F26: it answers for a
-//! write that is not made. Without it, or where it may not trace, the tests say so and pass.
+//! of them, `PAPERCHASE_POINT="writer pwrite64 3"` one. `strace` also lies for F26: it answers
+//! for a write that is not made. Without it, or where it may not trace, the tests say so and pass.
 
 #![cfg(target_os = "linux")]
 #![allow(

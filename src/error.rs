@@ -50,6 +50,9 @@ pub enum ErrorKind {
     /// What was asked is outside the limits.
     #[error("outside the limits")]
     Invalid,
+    /// The log was opened in another process, of which this one is a fork.
+    #[error("a handle of another process")]
+    Forked,
     /// A thread of the log panicked; this is a bug of the crate.
     #[error("a bug of this crate")]
     Bug,
@@ -72,6 +75,12 @@ impl Error {
     pub(crate) fn from_io(doing: &str, source: io::Error) -> Self {
         let message = format!("{doing}: {source}");
         Self(Arc::new(Cause { kind: ErrorKind::Io, message, source: Some(source) }))
+    }
+
+    /// What a handle answers in a process that was forked off its own (F62).
+    #[cold]
+    pub(crate) fn forked() -> Self {
+        Self::new(ErrorKind::Forked, AppendError::Forked.to_string())
     }
 
     #[cold]
@@ -167,6 +176,19 @@ pub enum OpenError {
     /// There is no log at this place, and the call was not to make one.
     #[error("there is no log in {0}")]
     Missing(String),
+    /// The log lies on a file system of the network, on which the lock and the maps of files cannot
+    /// be relied on. Nothing was changed.
+    #[error(
+        "{directory} is on {file_system}, a file system of the network, where a lock may keep out \
+         no second writer; put the log on a local disk, or allow it by \
+         Options::allow_network_file_system"
+    )]
+    NetworkFileSystem {
+        /// The directory of the log.
+        directory: String,
+        /// What the file system is called.
+        file_system: &'static str,
+    },
     /// An option is outside its limits.
     #[error("option {option}: {problem}")]
     InvalidOption {
@@ -187,7 +209,8 @@ impl From<Damage> for OpenError {
 }
 
 /// Why an append was not stored. Every variant but [`AppendError::Failed`] means: this call stored
-/// nothing.
+/// nothing. From the ack of an append that was submitted before a fork, [`AppendError::Forked`]
+/// means that the other process is answered.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
@@ -339,6 +362,10 @@ pub enum AppendError {
     /// The log is closed.
     #[error("the log is closed")]
     Stopped,
+    /// The log was opened in another process, of which this one is a fork. Here its handle does
+    /// nothing. What the other process has submitted, it is answered.
+    #[error("the log was opened in the process of which this one is a fork; open it here anew")]
+    Forked,
     /// The log has failed, or a part of it that this append needs cannot be read. Whether the
     /// append is stored is unknown until the log is opened again.
     #[error("the log has failed, open it again to recover: {0}")]

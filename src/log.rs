@@ -99,7 +99,8 @@ impl Log {
     /// # Errors
     /// [`AppendError::Busy`] when there was no room, [`AppendError::TooLarge`] and
     /// [`AppendError::Invalid`] when the append is outside the limits, [`AppendError::Stopped`] and
-    /// [`AppendError::Failed`] when the log takes none.
+    /// [`AppendError::Failed`] when the log takes none, [`AppendError::Forked`] in a process that
+    /// was forked off the log's.
     pub fn append(
         &self,
         stream: &str,
@@ -125,7 +126,7 @@ impl Log {
         self.core.submit(stream, expected, events, Duration::ZERO)
     }
 
-    /// What the log has done since it was opened.
+    /// What the log has done since it was opened; nothing, in a process that was forked off.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.core.stats()
@@ -147,7 +148,8 @@ impl Log {
     /// as the chosen mode promises, and opening the log again recovers.
     ///
     /// # Errors
-    /// The failure of the log, or of the operating system.
+    /// The failure of the log, or of the operating system. In a process that was forked off the
+    /// log's it is [`ErrorKind::Forked`](crate::ErrorKind::Forked): the other has it open still.
     pub fn close(mut self) -> Result<()> {
         self.threads.take().map_or(Ok(()), Threads::stop)
     }
@@ -184,7 +186,8 @@ impl Options {
     /// returns `Err`, no event was changed.
     ///
     /// # Errors
-    /// As [`Log::open`], and [`OpenError::InvalidOption`].
+    /// As [`Log::open`], [`OpenError::InvalidOption`], and [`OpenError::NetworkFileSystem`] unless
+    /// it is allowed.
     pub fn open(self, directory: impl AsRef<Path>) -> Result<Log, OpenError> {
         self.check()?;
         let directory = directory.as_ref();
@@ -195,6 +198,12 @@ impl Options {
             }
             OpenError::Failed(Error::from_io(&format!("open {}", directory.display()), error))
         })?;
+        if let Some(file_system) = disk.network_file_system()
+            && !self.allow_network_file_system
+        {
+            let directory = directory.display().to_string();
+            return Err(OpenError::NetworkFileSystem { directory, file_system });
+        }
         Log::open_on(Arc::new(disk), Arc::new(SystemClock::default()), self)
     }
 

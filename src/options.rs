@@ -69,6 +69,7 @@ pub struct Options {
     pub(crate) durability: Durability,
     pub(crate) operation_horizon: Option<Duration>,
     pub(crate) create: bool,
+    pub(crate) allow_network_file_system: bool,
 }
 
 impl Default for Options {
@@ -92,6 +93,7 @@ impl Default for Options {
             durability: Durability::Sync,
             operation_horizon: None,
             create: true,
+            allow_network_file_system: false,
         }
     }
 }
@@ -185,6 +187,16 @@ impl Options {
     #[must_use]
     pub fn create(mut self, create: bool) -> Self {
         self.create = create;
+        self
+    }
+
+    /// Whether the log may lie on a file system of the network, such as NFS. Default false: that is
+    /// [`OpenError::NetworkFileSystem`](crate::OpenError::NetworkFileSystem), because there the
+    /// lock may keep out no second writer, and maps may show what is not on the disk. What this
+    /// crate promises holds there as far as the file system behaves like a local one.
+    #[must_use]
+    pub fn allow_network_file_system(mut self, allow: bool) -> Self {
+        self.allow_network_file_system = allow;
         self
     }
 

@@ -16,6 +16,7 @@ pub(crate) mod worker;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::disk::map::Home;
 use crate::error::Error;
 
 /// What a step found to do.
@@ -32,18 +33,33 @@ pub(crate) enum Step {
 }
 
 /// The first failure of a log, which is final (R1): nothing is acked after it.
+/// It also knows the process of the log: a forked one has none of the log's threads, and finds
+/// their locks as they were at that moment, so it must neither wait nor lock (F62).
 #[derive(Debug, Default)]
-pub(crate) struct Failure(OnceLock<Error>);
+pub(crate) struct Failure {
+    first: OnceLock<Error>,
+    home: Home,
+}
 
 impl Failure {
+    /// The process of the log.
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// Refuses in a process that is a fork of the log's.
+    pub(crate) fn check_home(&self) -> Result<(), Error> {
+        if self.home.is_here() { Ok(()) } else { Err(Error::forked()) }
+    }
+
     /// Records a failure; the first one counts.
     pub(crate) fn record(&self, error: Error) {
         // A later failure is a consequence of the first, which stays the cause that is told.
-        let _ = self.0.set(error);
+        let _ = self.first.set(error);
     }
 
     /// The failure, if the log has failed.
     pub(crate) fn get(&self) -> Option<&Error> {
-        self.0.get()
+        self.first.get()
     }
 }

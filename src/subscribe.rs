@@ -149,6 +149,9 @@ impl Subscription {
             if self.ended {
                 return Poll::Ready(None);
             }
+            if let Err(forked) = self.feed.failure.check_home() {
+                return self.end(Some(forked));
+            }
             if let Some(update) = self.next_of_batch() {
                 return Poll::Ready(Some(update));
             }

@@ -117,6 +117,11 @@ impl CliError {
                 Self::damage(format_args!("{file} does not belong to {place}: {why}"))
                     .next(format_args!("move that file away; {unchanged}"))
             }
+            OpenError::NetworkFileSystem { file_system, .. } => Self::cannot(format_args!(
+                "{place} is on {file_system}, a file system of the network, where a lock may keep \
+                 out no second writer"
+            ))
+            .next("put the log on a local disk; nothing was changed"),
             OpenError::Missing(_) => missing(place),
             OpenError::InvalidOption { option, problem } => {
                 Self::usage(format_args!("{}: {problem}", option.replace('_', "-")))

@@ -1,4 +1,5 @@
-//! Owns memory maps of files: the one module with `unsafe` code.
+//! Owns memory maps of files, and the page that tells a forked process: the one module with
+//! `unsafe` code.
 //!
 //! Promises the layers above: a slice of a map never reaches past the *settled* mark, and bytes
 //! below that mark never change, so a `&[u8]` to them is sound; a shared page is touched through
@@ -10,9 +11,11 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use bytes::Bytes;
+#[cfg(target_os = "linux")]
+use memmap2::MmapOptions;
 use memmap2::{Advice, MmapRaw};
 use uuid::Uuid;
 
@@ -203,6 +206,68 @@ impl fmt::Debug for SharedPage {
             .field("is_writable", &self.is_writable)
             .finish_non_exhaustive()
     }
+}
+
+/// Tells the process in which it was made from those that are forked off it, by a page that the
+/// system wipes in them: asking costs one load. Where it wipes none, by the id of the process,
+/// which costs a call of the system. Clones share the page.
+#[derive(Clone)]
+pub(crate) struct Home(Arc<Mark>);
+
+enum Mark {
+    Wiped(MmapRaw),
+    Process(u32),
+}
+
+impl Home {
+    /// Whether this is the process in which it was made.
+    pub(crate) fn is_here(&self) -> bool {
+        match &*self.0 {
+            Mark::Wiped(page) => mark_of(page).load(Ordering::Relaxed) != 0,
+            Mark::Process(id) => *id == std::process::id(),
+        }
+    }
+}
+
+impl Default for Home {
+    fn default() -> Self {
+        let by_id = || Mark::Process(std::process::id());
+        Self(Arc::new(wiped_page().map_or_else(by_id, Mark::Wiped)))
+    }
+}
+
+impl fmt::Debug for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Home").field(&self.is_here()).finish()
+    }
+}
+
+/// A page that holds zeros in every process but this one.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn wiped_page() -> Option<MmapRaw> {
+    use rustix::mm::{Advice, madvise};
+    let page = MmapRaw::from(MmapOptions::new().len(PAGE_SIZE).map_anon().ok()?);
+    // SAFETY: the range is the whole of a private, anonymous map that nobody else knows yet. The
+    // advice changes nothing in this process; in a forked one the page reads as zeros, which are a
+    // valid value of its only content, the `AtomicU8` of `mark_of`.
+    unsafe { madvise(page.as_mut_ptr().cast(), page.len(), Advice::LinuxWipeOnFork) }.ok()?;
+    mark_of(&page).store(1, Ordering::Relaxed);
+    Some(page)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn wiped_page() -> Option<MmapRaw> {
+    None
+}
+
+#[allow(unsafe_code)]
+fn mark_of(page: &MmapRaw) -> &AtomicU8 {
+    assert!(!page.as_ptr().is_null() && page.len() > 0, "a page has a first byte");
+    // SAFETY: the map is at least a byte long, which was just asserted, writable, and stays in
+    // place for the life of `page`. The byte is only ever accessed here, as an atomic, and any
+    // value is a valid number. The system wipes it in a forked process before that process runs.
+    unsafe { AtomicU8::from_ptr(page.as_mut_ptr()) }
 }
 
 /// A part of a map that keeps the map alive. The range lies within the map and below its settled

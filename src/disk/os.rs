@@ -32,6 +32,23 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 #[cfg(target_os = "linux")]
 const OVERWRITING: [u32; 3] = [0xEF53, 0x5846_5342, 0x0102_1994];
 
+/// File systems whose files other machines serve, or change too (F64). Those that a program serves
+/// (FUSE) are not among them: they may be local, and the system does not say.
+#[cfg(any(target_os = "linux", test))]
+const NETWORK: [(u32, &str); 11] = [
+    (0x0000_6969, "NFS"),
+    (0xFF53_4D42, "SMB"),
+    (0xFE53_4D42, "SMB"),
+    (0x0000_517B, "SMB"),
+    (0x0102_1997, "9P"),
+    (0x5346_414F, "AFS"),
+    (0x6B41_4653, "AFS"),
+    (0x00C3_6400, "Ceph"),
+    (0x7375_7245, "Coda"),
+    (0x0000_564C, "NCP"),
+    (0x0BD0_0BD0, "Lustre"),
+];
+
 /// A directory of the operating system.
 #[derive(Debug)]
 pub struct OsDisk {
@@ -70,6 +87,17 @@ impl OsDisk {
             }
         }
         Self::open(path)
+    }
+
+    /// What the file system is called, when it is known to be one of the network.
+    pub(crate) fn network_file_system(&self) -> Option<&'static str> {
+        #[cfg(target_os = "linux")]
+        {
+            let system = rustix::fs::fstatfs(&self.directory).ok()?;
+            network_name(system.f_type as u32)
+        }
+        #[cfg(not(target_os = "linux"))]
+        None
     }
 
     fn open_file(&self, name: &str, flags: OFlags) -> io::Result<File> {
@@ -158,6 +186,12 @@ impl Disk for OsDisk {
     fn label(&self) -> String {
         self.path.display().to_string()
     }
+}
+
+/// The name of the file system with this magic number, if it is one of the network.
+#[cfg(any(target_os = "linux", test))]
+fn network_name(magic: u32) -> Option<&'static str> {
+    NETWORK.iter().find(|(known, _)| *known == magic).map(|(_, name)| *name)
 }
 
 #[cfg(target_os = "linux")]
@@ -250,5 +284,31 @@ fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
             Err(Errno::INTR) => {}
             other => return other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f64_file_systems_of_the_network_are_told_from_local_ones() {
+        for (magic, name) in [(0x6969, "NFS"), (0xFF53_4D42, "SMB"), (0x0102_1997, "9P")] {
+            assert_eq!(network_name(magic), Some(name));
+        }
+        // ext4, XFS, Btrfs, tmpfs, overlay, ZFS, F2FS, FUSE.
+        let local = [
+            0xEF53,
+            0x5846_5342,
+            0x9123_683E,
+            0x0102_1994,
+            0x794C_7630,
+            0x2FC1_2FC1,
+            0xF2F5_2010,
+            0x6573_5546,
+        ];
+        assert!(local.into_iter().all(|magic| network_name(magic).is_none()));
+        let here = tempfile::tempdir().unwrap();
+        assert_eq!(OsDisk::open(here.path()).unwrap().network_file_system(), None);
     }
 }

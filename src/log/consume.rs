@@ -110,6 +110,8 @@ impl Log {
     /// when something else stands where it should, [`AppendError::Failed`] when it cannot be read,
     /// and those of an append.
     pub fn consumer_of(&self, name: &str, source: &Reader) -> Result<Consumer, AppendError> {
+        self.core.check_running()?;
+        source.check_home().map_err(|_| AppendError::Forked)?;
         if name.is_empty() {
             let problem = "is empty";
             return Err(AppendError::Invalid { what: "the consumer's name", problem });
@@ -148,6 +150,7 @@ impl Log {
 
 /// Refuses a place that is none in a log, or not yet.
 fn check(name: &str, source: &Reader, place: Place) -> Result<(), AppendError> {
+    source.check_home().map_err(|_| AppendError::Forked)?;
     let (consumer, view) = (name.to_owned(), source.view());
     let (log, end) = (view.log_id(), view.end());
     if place.log != log {
@@ -211,6 +214,7 @@ impl Consumer {
     /// ack may be [`AppendError::Fenced`].
     pub fn commit(&self, place: Place) -> Result<Ack, AppendError> {
         let core = self.core.upgrade().ok_or(AppendError::Stopped)?;
+        core.check_running()?;
         let wait = core.options.admission_wait;
         core.submit_full(Append::new().commit(self, place), wait)
     }

@@ -94,6 +94,7 @@ impl Engine {
         );
         let supply = Supply::new(Arc::clone(&recovered.file), recovered.next, place);
         recovered.to_seal.into_iter().for_each(|number| supply.request_seal(number));
+        let failure = Arc::new(Failure::default());
         let core = Core {
             salt: LogSalt::new(recovered.header.log),
             appends: Arc::new(Queue::new(
@@ -102,13 +103,13 @@ impl Engine {
                 Arc::clone(&clock),
             )),
             groups: Arc::new(Queue::new(GROUPS_MAX, usize::MAX, Arc::clone(&clock))),
-            lounge: Arc::new(Lounge::new(options.spin, Arc::clone(&clock))),
+            lounge: Arc::new(Lounge::new(options.spin, Arc::clone(&clock), failure.home().clone())),
             supply: Arc::new(supply),
             segments: Arc::new(Segments::new(recovered.segments)),
             marks: Arc::new(Watermarks::at(place.position)),
-            bell: Arc::new(Bell::default()),
+            bell: Arc::new(Bell::new(failure.home())),
             page: Arc::new(page),
-            failure: Arc::new(Failure::default()),
+            failure,
             clock,
             meters: Meters::default(),
             options,
@@ -180,6 +181,9 @@ impl Core {
     }
 
     pub(super) fn stats(&self) -> Stats {
+        if !self.failure.home().is_here() {
+            return Stats::default();
+        }
         // Read against their order of growth, so that no snapshot shows more visible than written.
         let visible = self.marks.visible();
         let durable = self.marks.durable();

@@ -200,6 +200,10 @@ impl Deref for Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
+        if !self.shared.failure.home().is_here() {
+            // There is no thread here to wait for (F62).
+            return std::mem::forget(self.worker.take());
+        }
         self.shared.stop();
         if let Some(worker) = self.worker.take() {
             worker.join();

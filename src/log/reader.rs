@@ -27,6 +27,10 @@ impl Reader {
     }
 
     /// The log as it is now.
+    ///
+    /// Not for a process that is a fork of the log's: this call may wait there for ever, while
+    /// views that were taken before the fork stay good, and calls that return a result answer
+    /// [`ErrorKind::Forked`](crate::ErrorKind::Forked).
     #[must_use]
     pub fn view(&self) -> View {
         self.feed.view()
@@ -35,9 +39,9 @@ impl Reader {
     /// Events of a range of positions, as [`View::read_all`] of the log as it is now.
     ///
     /// # Errors
-    /// None yet; reading itself reports damage event by event.
+    /// Only in a forked process; reading itself reports damage event by event.
     pub fn read_all(&self, range: impl RangeBounds<Position>) -> Result<ReadAll> {
-        Ok(self.view().read_all(range))
+        Ok(self.view_here()?.read_all(range))
     }
 
     /// Events that a query means, as [`View::read`] of the log as it is now.
@@ -45,7 +49,7 @@ impl Reader {
     /// # Errors
     /// As [`View::read`].
     pub fn read(&self, query: &Query, range: impl RangeBounds<Position>) -> Result<ReadQuery> {
-        self.view().read(query, range)
+        self.view_here()?.read(query, range)
     }
 
     /// Events of one stream, as [`View::read_stream`] of the log as it is now.
@@ -57,7 +61,16 @@ impl Reader {
         stream: &str,
         range: impl RangeBounds<StreamVersion>,
     ) -> Result<ReadStream> {
-        self.view().read_stream(stream, range)
+        self.view_here()?.read_stream(stream, range)
+    }
+
+    fn view_here(&self) -> Result<View> {
+        self.check_home()?;
+        Ok(self.view())
+    }
+
+    pub(super) fn check_home(&self) -> Result<()> {
+        self.feed.failure.check_home()
     }
 
     /// All events from a position on: those that are there, then each as it becomes visible, on and
@@ -82,8 +95,9 @@ impl Reader {
     /// ```
     ///
     /// # Errors
-    /// None yet; the subscription itself reports damage event by event.
+    /// Only in a forked process; the subscription itself reports damage event by event.
     pub fn subscribe(&self, from: Position) -> Result<Subscription> {
+        self.check_home()?;
         Ok(Subscription::to_all(Arc::clone(&self.feed), from))
     }
 
@@ -93,6 +107,7 @@ impl Reader {
     /// # Errors
     /// A query beyond its limits.
     pub fn subscribe_query(&self, query: &Query, from: Position) -> Result<Subscription> {
+        self.check_home()?;
         Subscription::to_query(Arc::clone(&self.feed), query, from)
     }
 
@@ -101,8 +116,9 @@ impl Reader {
     /// waits, events of other streams do not wake it.
     ///
     /// # Errors
-    /// None yet; the subscription itself reports damage event by event.
+    /// Only in a forked process; the subscription itself reports damage event by event.
     pub fn subscribe_stream(&self, stream: &str, from: StreamVersion) -> Result<Subscription> {
+        self.check_home()?;
         Ok(Subscription::to_stream(Arc::clone(&self.feed), stream, from))
     }
 }

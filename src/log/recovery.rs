@@ -32,6 +32,8 @@ use crate::position::{ChunkNumber, Position};
 /// go of it.
 const LOCK_TRIES: u32 = 5;
 const LOCK_PAUSE: Duration = Duration::from_millis(40);
+// Whoever comes second learns of it within 300 ms (F60).
+const _: () = assert!(LOCK_TRIES as u128 * LOCK_PAUSE.as_millis() <= 300);
 /// How much of a new log is prepared before it is open; the keeper goes on from there.
 const FIRST_PREPARED: u64 = 1 << 20;
 

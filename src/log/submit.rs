@@ -102,7 +102,10 @@ impl Core {
         self.enqueue(Draft { encoded, terms: Terms::Full(terms) }, acked, wait)
     }
 
-    fn check_running(&self) -> Result<(), AppendError> {
+    pub(super) fn check_running(&self) -> Result<(), AppendError> {
+        if !self.failure.home().is_here() {
+            return Err(AppendError::Forked);
+        }
         match self.failure.get() {
             Some(error) => Err(AppendError::Failed(error.clone())),
             None => Ok(()),

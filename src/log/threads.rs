@@ -73,6 +73,11 @@ impl Threads {
 
     /// Stops the stages in the order of the data's way, each when all before it are finished.
     pub(super) fn stop(self) -> Result<()> {
+        if let Err(forked) = self.core.failure.check_home() {
+            // There are no threads here to wait for, and their locks may be held for ever (F62).
+            std::mem::forget(self);
+            return Err(forked);
+        }
         self.core.appends.close();
         self.writer.join();
         self.core.groups.close();

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use crate::append::{Appended, Stored};
 use crate::clock::Clock;
+use crate::disk::map::Home;
 use crate::error::{AppendError, Error, ErrorKind};
 use crate::stage::park;
 
@@ -63,6 +64,7 @@ pub(crate) struct Lounge {
     waiting: AtomicUsize,
     spin: Duration,
     clock: Arc<dyn Clock>,
+    home: Home,
 }
 
 /// More waiting threads than this never spin: they would take the cores from the threads they wait
@@ -73,8 +75,8 @@ const SPINNERS_MAX: usize = 2;
 const SKIPPED_AFTER_VAIN: u32 = 15;
 
 impl Lounge {
-    pub(crate) fn new(spin: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self { waiting: AtomicUsize::new(0), spin, clock }
+    pub(crate) fn new(spin: Duration, clock: Arc<dyn Clock>, home: Home) -> Self {
+        Self { waiting: AtomicUsize::new(0), spin, clock, home }
     }
 }
 
@@ -144,7 +146,8 @@ impl Ack {
     /// When this returns `Ok`, the events are durable as the log's
     /// [`Durability`](crate::Durability) says, were read back and checked, are indexed, and visible
     /// to every reader. When this returns `Err`, the append has stored nothing, but for
-    /// [`AppendError::Failed`], after which that is unknown until the log is opened again. What an
+    /// [`AppendError::Failed`], after which that is unknown until the log is opened again, and
+    /// [`AppendError::Forked`], after which the process of the log goes on with it. What an
     /// earlier append has stored for the same operation, or with the same events, stays.
     ///
     /// # Errors
@@ -167,8 +170,8 @@ impl Ack {
     }
 
     fn outcome_within(&mut self, timeout: Duration) -> Option<Outcome> {
-        if let Some(outcome) = self.slot.outcome.get() {
-            return Some(outcome.clone());
+        if let Some(outcome) = self.known() {
+            return Some(outcome);
         }
         let waiting = self.lounge.waiting.fetch_add(1, Ordering::Relaxed) + 1;
         if waiting <= SPINNERS_MAX {
@@ -179,10 +182,18 @@ impl Ack {
         outcome
     }
 
+    /// The answer, as far as it is there. In a forked process none ever comes (F62).
+    fn known(&self) -> Option<Outcome> {
+        match self.slot.outcome.get() {
+            None if !self.lounge.home.is_here() => Some(Err(AppendError::Forked)),
+            outcome => outcome.cloned(),
+        }
+    }
+
     /// Whether the answer is there.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.slot.outcome.get().is_some()
+        self.slot.outcome.get().is_some() || !self.lounge.home.is_here()
     }
 
     /// Spins for the answer, unless the calling thread has lately spun in vain: then its answers
@@ -213,13 +224,9 @@ impl Future for Ack {
     type Output = Result<Appended, AppendError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.slot.poll(context.waker()) {
-            Some(outcome) => {
-                let named = |stored: Stored| stored.named(self.streams.clone());
-                Poll::Ready(outcome.clone().map(named))
-            }
-            None => Poll::Pending,
-        }
+        let outcome = self.known().or_else(|| self.slot.poll(context.waker()).cloned());
+        let named = |stored: Stored| stored.named(self.streams.clone());
+        outcome.map_or(Poll::Pending, |outcome| Poll::Ready(outcome.map(named)))
     }
 }
 
@@ -250,7 +257,7 @@ mod tests {
     use crate::position::{Position, StreamVersion};
 
     fn lounge(spin: Duration) -> Arc<Lounge> {
-        Arc::new(Lounge::new(spin, Arc::new(SystemClock::default())))
+        Arc::new(Lounge::new(spin, Arc::new(SystemClock::default()), Home::default()))
     }
 
     fn stored(position: u64) -> Stored {

@@ -15,6 +15,8 @@ use std::task::Waker;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
+use crate::disk::map::Home;
+
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +41,7 @@ pub(crate) struct Bell {
     keyed: AtomicUsize,
     closed: AtomicBool,
     board: Mutex<Board>,
+    home: Home,
 }
 
 #[derive(Debug, Default)]
@@ -109,6 +112,10 @@ pub(crate) fn wake(wakers: impl IntoIterator<Item = Waker>) {
 }
 
 impl Bell {
+    pub(crate) fn new(home: &Home) -> Self {
+        Self { home: home.clone(), ..Self::default() }
+    }
+
     /// Takes a seat, which is not armed.
     pub(crate) fn take_place(self: &Arc<Self>, interest: Interest) -> Place {
         let seat = Arc::new(Seat::default());
@@ -258,6 +265,10 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        // The locks of a forked process may be held by threads that it does not have (F62).
+        if !self.bell.home.is_here() {
+            return;
+        }
         self.bell.board().leave(self.number, &self.interest);
         if matches!(self.interest, Interest::Keys(_)) {
             self.bell.keyed.fetch_sub(1, Ordering::Relaxed);

@@ -10,10 +10,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 const DIRECTORY: &str = "PAPERCHASE_TEST_CHILD_DIRECTORY";
+const ORDERS: &str = "PAPERCHASE_TEST_CHILD_ORDERS";
 
 /// The directory that this process is to work in, when it is a child.
 pub(crate) fn directory() -> Option<PathBuf> {
     std::env::var_os(DIRECTORY).map(PathBuf::from)
+}
+
+/// What this process was told to do, when it is a child.
+pub(crate) fn orders() -> String {
+    std::env::var(ORDERS).unwrap_or_default()
 }
 
 /// Says a line to the parent. A parent that is gone ends the child.
@@ -23,15 +29,41 @@ pub(crate) fn say(line: &str) {
     said.expect("the parent listens");
 }
 
+fn this_binary() -> PathBuf {
+    std::env::current_exe().expect("a test is a file")
+}
+
 /// A running child.
 pub(crate) struct Running(Child);
 
 impl Running {
     /// Starts the test named `test` of this binary as a child in `directory`.
     pub(crate) fn start(test: &str, directory: &Path) -> (Self, Lines) {
-        let mut child = Command::new(std::env::current_exe().expect("a test is a file"))
+        Self::start_with(test, directory, "")
+    }
+
+    /// The same, with orders that the child gets by [`orders`].
+    pub(crate) fn start_with(test: &str, directory: &Path, orders: &str) -> (Self, Lines) {
+        Self::spawn(&mut Command::new(this_binary()), test, directory, orders)
+    }
+
+    /// The same, with an address space of at most so many KiB.
+    pub(crate) fn start_poor(
+        test: &str,
+        directory: &Path,
+        orders: &str,
+        kib: u64,
+    ) -> (Self, Lines) {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("ulimit -v {kib}; exec \"$0\" \"$@\"")).arg(this_binary());
+        Self::spawn(&mut shell, test, directory, orders)
+    }
+
+    fn spawn(command: &mut Command, test: &str, directory: &Path, orders: &str) -> (Self, Lines) {
+        let mut child = command
             .args(["--exact", test, "--nocapture", "--include-ignored"])
             .env(DIRECTORY, directory)
+            .env(ORDERS, orders)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -42,6 +74,17 @@ impl Running {
 
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
+    }
+
+    /// Writes a line to the child's standard input. One that is gone does not hear it.
+    pub(crate) fn tell(&mut self, line: &str) {
+        let input = self.0.stdin.as_mut().expect("the input is a pipe");
+        let _ = input.write_all(format!("{line}\n").as_bytes());
+    }
+
+    /// Waits until the child ends by itself, or by somebody else's kill.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        self.0.wait().expect("a child can be waited for")
     }
 
     /// Kills the child with SIGKILL and waits until it is gone.

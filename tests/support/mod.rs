@@ -10,6 +10,7 @@
 
 pub(crate) mod child;
 pub(crate) mod image;
+pub(crate) mod ledger;
 #[cfg(feature = "sim")]
 pub(crate) mod rot;
 #[cfg(feature = "sim")]

@@ -103,8 +103,8 @@ impl SimDisk {
         Self::with(self.directory.medium().crash(landed))
     }
 
-    /// The disk after the end of the process that had it open, with the power still on: all is as it
-    /// was written, and what was not synced still is not. Shares nothing with this disk.
+    /// The disk after the end of the process that had it open, with the power still on: all is as
+    /// it was written, and what was not synced still is not. Shares nothing with this disk.
     #[must_use]
     pub fn killed(&self) -> Self {
         Self::with(self.directory.medium().clone())

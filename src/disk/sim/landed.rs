@@ -40,7 +40,8 @@ impl Landed {
         self.0.get(unit / 64).is_some_and(|word| word >> (unit % 64) & 1 == 1)
     }
 
-    /// Each unit by chance, of so many; `next` gives random numbers. Often none, few, nearly all or all land.
+    /// Each unit by chance, of so many; `next` gives random numbers. Often none, few, nearly all or
+    /// all land.
     #[must_use]
     pub fn sample(units: usize, mut next: impl FnMut() -> u64) -> Self {
         let percent = [0, 8, 30, 50, 50, 70, 92, 100][(next() % 8) as usize];

@@ -1,8 +1,8 @@
 //! Owns the random appends and reads of the model tests: few names, so that appends meet, and every
 //! kind of retry.
 //!
-//! Promises: whatever it makes is within the limits of a log with chunks of `CHUNK_SIZE`. Never touches a
-//! log; what is known of one is told by the caller.
+//! Promises: whatever it makes is within the limits of a log with chunks of `CHUNK_SIZE`. Never
+//! touches a log; what is known of one is told by the caller.
 
 use std::collections::VecDeque;
 use std::ops::Bound;

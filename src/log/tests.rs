@@ -40,6 +40,9 @@ fn on_both(test: impl Fn(Arc<dyn Disk>)) {
     test(Arc::new(SimDisk::new()));
     let dir = tempfile::tempdir().unwrap();
     test(Arc::new(OsDisk::open(dir.path()).unwrap()));
+    // Short and interrupted calls are not noticed (F25).
+    let dir = tempfile::tempdir().unwrap();
+    test(Arc::new(OsDisk::open_with_short_calls(dir.path(), 9_000, true).unwrap()));
 }
 
 fn open(disk: &Arc<dyn Disk>) -> Log {

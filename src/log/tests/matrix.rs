@@ -232,3 +232,55 @@ fn f31_every_error_at_every_call() {
     let missed: Vec<_> = MET.iter().filter(|call| !met.contains(call)).collect();
     assert!(missed.is_empty(), "no script makes {missed:?}");
 }
+
+#[test]
+fn f26_a_write_that_did_less_than_it_claims_is_never_acked() {
+    let (mut refused, mut runs) = (0, 0);
+    for script in &SCRIPTS {
+        let mut run = (script.before)();
+        run.disk.fail(None);
+        (script.then)(&mut run);
+        let calls = run.disk.calls();
+        let writes = calls.iter().enumerate().filter(|(_, call)| call.kind == Kind::WriteAt);
+        for (call, _) in writes {
+            for part in [Part::Nothing, Part::Byte, Part::Sector, Part::Half, Part::AllButAByte] {
+                let spell = Spell::Once;
+                let plan = Plan { call, of: None, errno: 0, spell, part, lies: true };
+                let mut run = (script.before)();
+                run.disk.fail(Some(plan));
+                (script.then)(&mut run);
+                run.disk.fail(None);
+                runs += 1;
+                for left in [run.disk.left(false), run.disk.left(true), run.disk.seen()] {
+                    // Groups behind it say that it was durable, so it may be told as damage.
+                    refused += u64::from(!run.is_left_or_refused(left));
+                }
+            }
+        }
+    }
+    println!("{runs} runs, {refused} disks were refused");
+}
+
+/// With threads the calls come in another order each time, so that the same number is another call.
+#[test]
+fn f31_errors_at_calls_of_threads() {
+    let (mut calls, mut hit) = (0, 0);
+    for call in 0..60 {
+        for (errno, _) in ERRORS.into_iter().skip(call % 2).step_by(2) {
+            let spell = SPELLS[call % SPELLS.len()];
+            let part = PARTS[call / 2 % PARTS.len()];
+            let mut run = closed(&[20_000, 15_000]);
+            run.disk.fail(Some(Plan { call, of: None, errno, spell, part, lies: false }));
+            run.with_threads(&[9_000, 25_000, 40_000, 9_000, 10, 10]);
+            calls += run.disk.calls().len();
+            hit += run.disk.calls().iter().filter(|call| call.has_failed).count();
+            run.disk.fail(None);
+            run.check_left(run.disk.left(true));
+            run.check_goes_on(&run.disk.left(false));
+            run.healthy(&[10]);
+            run.check_left(run.disk.left(false));
+        }
+    }
+    println!("{hit} of {calls} calls failed");
+    assert!(hit > 0);
+}

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::append::{Append, Appended};
-use crate::clock::{SimClock, Timestamp};
+use crate::clock::{SimClock, SystemClock, Timestamp};
 use crate::disk::Disk;
 use crate::disk::sim::SimDisk;
 use crate::error::{AppendError, OpenError};
@@ -26,6 +26,8 @@ use crate::stage::ack::Ack;
 
 /// Rounds in which every append must have been answered.
 const ROUNDS_MAX: u32 = 60;
+/// What nobody waits for who is answered at all.
+const PATIENCE: Duration = Duration::from_secs(60);
 const ROUND: Duration = Duration::from_millis(30);
 
 /// An append and what became of it.
@@ -243,6 +245,42 @@ impl Run {
         let (engine, _) = self.engine(Arc::clone(&disk)).expect("a healed disk opens");
         let view = View::new(engine.core.segments.snapshot(), engine.core.marks.visible());
         self.check(&view, true);
+    }
+
+    /// The same; says whether the log is opened, and not refused as damaged.
+    pub(super) fn is_left_or_refused(&self, left: SimDisk) -> bool {
+        match self.engine(Arc::new(left.snapshot())) {
+            Ok(_) => {
+                self.check_left(left);
+                true
+            }
+            Err(
+                OpenError::Corrupt(_) | OpenError::LostData { .. } | OpenError::MissingChunk(_),
+            ) => false,
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// Appends events of these sizes to a log with threads, all in flight, and closes it.
+    pub(super) fn with_threads(&mut self, sizes: &[usize]) {
+        let disk = Arc::new(self.disk.clone());
+        self.before = self.sent.len();
+        let Ok(log) = options().open_on(disk, Arc::new(SystemClock::default())) else { return };
+        for size in sizes {
+            let number = self.numbers;
+            let sent = log.append(&stream(number), Expected::Any, [event(number, *size)]);
+            self.note(1, sent);
+        }
+        for sent in &mut self.sent[self.before..] {
+            let Some(mut ack) = sent.ack.take() else { continue };
+            let answer = ack.wait_timeout(PATIENCE).expect("everybody is answered");
+            sent.is_refused = matches!(answer, Err(AppendError::Full));
+            sent.answer = Some(answer);
+        }
+        let events = log.read_all(..).unwrap().map(Result::unwrap).count();
+        assert_eq!(events as u64, log.view().end().get(), "reads go on");
+        // A failed log tells so; either way it leaves nothing behind.
+        drop(log.close());
     }
 
     /// The same, and goes on: nothing is in the way of appends, rolls and a clean close.

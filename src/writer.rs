@@ -344,8 +344,8 @@ impl Writer {
         }
     }
 
-    /// Writes the group, if it holds events, and hands it to the chaser. A group that finds no space
-    /// is one of answers alone.
+    /// Writes the group, if it holds events, and hands it to the chaser. A group that finds no
+    /// space is one of answers alone.
     fn write(&mut self) -> Result<()> {
         let events = self.group.events;
         let bytes = if events > 0 { self.write_group()? } else { None };

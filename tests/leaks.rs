@@ -153,13 +153,12 @@ fn f31_no_thread_and_no_descriptor_is_left() {
     let (mut runs, mut failed) = (0, 0);
     for call in 0..80 {
         let errno = ERRORS[usize::try_from(call).unwrap() % ERRORS.len()];
-        for for_ever in [false, true] {
-            failed += u64::from(play(call, errno, for_ever) > call);
-            runs += 1;
-            let after = (count("/proc/self/task"), count("/proc/self/fd"));
-            assert_eq!(after, before, "call {call}, error {errno}, for ever: {for_ever}");
-        }
+        let for_ever = call % 3 == 0;
+        failed += u64::from(play(call, errno, for_ever) > call);
+        runs += 1;
+        let after = (count("/proc/self/task"), count("/proc/self/fd"));
+        assert_eq!(after, before, "call {call}, error {errno}, for ever: {for_ever}");
     }
     println!("{runs} runs, {failed} of them with a call that failed");
-    assert!(failed > 60, "few calls failed");
+    assert!(failed > 40, "few calls failed");
 }

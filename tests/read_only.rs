@@ -1,5 +1,5 @@
-//! Owns the proof of F30: what cannot be written is read all the same, and opening it for writing is
-//! an error that names what is wrong; nothing is changed.
+//! Owns the proof of F30: what cannot be written is read all the same, and opening it for writing
+//! is an error that names what is wrong; nothing is changed.
 //!
 //! A file system for reading alone needs root to be mounted. A directory without write permission
 //! means nothing to root, so root reads it as somebody else. A part that cannot run says why.

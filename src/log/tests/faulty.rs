@@ -3,8 +3,8 @@
 //!
 //! Promises: after a failed sync the bytes that it was for stay visible, later syncs say that all
 //! is well, each other opening of the file is told once, and the bytes are lost with the power, as
-//! on Linux. A new entry that could not be synced may be synced later. A sector is written as a whole
-//! or not at all at the start of a file, which the format assumes of headers.
+//! on Linux. A new entry that could not be synced may be synced later. The first sector of a file
+//! is written as a whole or not at all, which the format assumes of headers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -5,7 +5,7 @@
 //! away again. Needs root, loop devices and the tools of each file system; a test that cannot run
 //! says why.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "cli"))]
 #![allow(clippy::unwrap_used, reason = "what is wrong ends the test")]
 
 #[path = "support/mount.rs"]

@@ -20,6 +20,11 @@ use std::sync::Arc;
 pub use map::{Map, SharedPage};
 pub use os::OsDisk;
 
+/// Whether a call failed because there is no space. It may work later.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// One directory that holds one log. Names are plain file names.
 pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Makes a new, empty file for reading and writing; fails with `AlreadyExists` where there is

@@ -356,7 +356,9 @@ pub enum AppendError {
     /// The queue is full; try again later, or let the call wait.
     #[error("the log is busy: its queue is full; try again, or wait longer")]
     Busy,
-    /// The disk is full. Reads go on; appends succeed again when there is space.
+    /// The disk, or a quota, is full: there was no room for the append, or its write found none.
+    /// Nothing of it is in the log, nor gets there later. Reads go on; appends succeed again when
+    /// there is space.
     #[error("the disk is full; free some space, appends then go on by themselves")]
     Full,
     /// The log is closed.

@@ -15,7 +15,7 @@ use crate::chunk::directory::HINT;
 use crate::chunk::supply::{DurablePlace, Need, Orders, Supply};
 use crate::chunk::{Body, Chunk, ChunkFile, file_name};
 use crate::clock::Clock;
-use crate::disk::{Access, Disk, DiskFile};
+use crate::disk::{Access, Disk, DiskFile, is_full};
 use crate::error::{Damage, Error, Result};
 use crate::format::hint::Hint;
 use crate::index::ChunkIndex;
@@ -53,15 +53,24 @@ pub(crate) struct Keeper {
     hint: HintFile,
     /// The next chunk while it is being prepared for the first time.
     preparing: Option<Arc<ChunkFile>>,
-    /// Not before this moment is a full disk tried again.
-    full_until: Duration,
+    /// Not before this moment is a disk tried again that was full or refused a new file.
+    retry_at: Duration,
     hint_due: Duration,
+}
+
+/// Why nothing could be prepared.
+#[derive(Debug)]
+struct Refusal {
+    error: io::Error,
+    doing: String,
+    /// Whether bytes were written, so that nothing is known of them.
+    is_final: bool,
 }
 
 impl Keeper {
     pub(crate) fn new(shared: Shared, options: Options, log: Uuid, hint: HintFile) -> Self {
-        let (full_until, hint_due) = (Duration::ZERO, Duration::ZERO);
-        Self { shared, options, log, hint, preparing: None, full_until, hint_due }
+        let (retry_at, hint_due) = (Duration::ZERO, Duration::ZERO);
+        Self { shared, options, log, hint, preparing: None, retry_at, hint_due }
     }
 
     /// Does the most urgent duty.
@@ -78,11 +87,11 @@ impl Keeper {
                 Err(_) => self.shared.meter.errors.add(1),
             }
         }
-        if self.shared.failure.get().is_none() && now >= self.full_until {
+        if self.shared.failure.get().is_none() && now >= self.retry_at {
             match self.prepare(&orders) {
                 Ok(true) => return self.worked(),
                 Ok(false) => {}
-                Err(error) => return self.could_not_prepare(now, error),
+                Err(refusal) => return self.could_not_prepare(now, &orders, refusal),
             }
         }
         if let Some(number) = self.shared.supply.next_seal() {
@@ -111,11 +120,15 @@ impl Keeper {
         Step::Worked
     }
 
-    fn could_not_prepare(&mut self, now: Duration, (error, doing): (io::Error, String)) -> Step {
+    fn could_not_prepare(&mut self, now: Duration, orders: &Orders, refusal: Refusal) -> Step {
+        let Refusal { error, doing, is_final } = refusal;
         self.shared.meter.errors.add(1);
-        if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-            self.full_until = now + HINT_AGE_MAX;
+        if is_full(&error) {
+            self.retry_at = now + HINT_AGE_MAX;
             self.shared.supply.disk_full();
+        } else if !is_final && orders.need.is_none() {
+            // Nobody waits for the file, and nothing was written to it (F28).
+            self.retry_at = now + HINT_AGE_MAX;
         } else {
             // The writer's sync could hide this error: the kernel reports it once per file (R1).
             self.shared.failure.record(Error::from_io(&doing, error));
@@ -125,7 +138,7 @@ impl Keeper {
     }
 
     /// Brings the room ahead of the writer to what is wanted, a step at a time.
-    fn prepare(&mut self, orders: &Orders) -> Result<bool, (io::Error, String)> {
+    fn prepare(&mut self, orders: &Orders) -> Result<bool, Refusal> {
         let ahead = self.options.prepare_ahead;
         let active = &orders.active;
         let wanted = match orders.need {
@@ -164,8 +177,10 @@ impl Keeper {
         Ok(due || ready)
     }
 
-    fn create_next(&mut self, number: ChunkNumber) -> Result<Arc<ChunkFile>, (io::Error, String)> {
-        let told = |error| (error, format!("create {}", file_name(number)));
+    fn create_next(&mut self, number: ChunkNumber) -> Result<Arc<ChunkFile>, Refusal> {
+        let told = |is_final| {
+            move |error| Refusal { error, doing: format!("create {}", file_name(number)), is_final }
+        };
         let disk = &*self.shared.disk;
         let size = self.options.chunk_size;
         let next = ChunkFile::create(disk, number, size).or_else(|error| {
@@ -176,9 +191,9 @@ impl Keeper {
             let file = disk.open(&file_name(number), Access::Write)?;
             ChunkFile::adopt(disk, file, number, size, 0)
         });
-        let next = next.map_err(told)?;
+        let next = next.map_err(told(false))?;
         // Once per chunk: its entry is durable before anything in it is acked (R2).
-        disk.sync_directory().map_err(io::Error::other).map_err(told)?;
+        disk.sync_directory().map_err(io::Error::other).map_err(told(true))?;
         let next = Arc::new(next);
         self.preparing = Some(Arc::clone(&next));
         Ok(next)
@@ -199,8 +214,11 @@ fn is_due(file: &ChunkFile, wanted: u64, piece: u64, urgent: bool) -> bool {
     missing > 0 && (missing >= piece || wanted >= file.capacity || urgent)
 }
 
-fn prepare_step(file: &ChunkFile, through: u64) -> Result<(), (io::Error, String)> {
-    let told = |error| (error, format!("prepare {}", file_name(file.number)));
+fn prepare_step(file: &ChunkFile, through: u64) -> Result<(), Refusal> {
+    let told = |error| {
+        let doing = format!("prepare {}", file_name(file.number));
+        Refusal { error, doing, is_final: true }
+    };
     file.prepare(through, PREPARE_STEP).map_err(told).map(drop)
 }
 
@@ -321,10 +339,10 @@ impl HintFile {
         if self.last == Some((place, clean)) {
             return Ok(false);
         }
-        self.sequence = self.sequence.saturating_add(1);
+        let sequence = self.sequence.saturating_add(1);
         let hint = Hint {
             log,
-            sequence: self.sequence,
+            sequence,
             durable_through: place.position,
             chunk: place.chunk,
             end: place.end,
@@ -332,6 +350,9 @@ impl HintFile {
         };
         let (bytes, offset) = hint.encode();
         self.file.write_at(&bytes, offset)?;
+        // Only now: a write that failed has perhaps torn its slot, and the next one must not tear
+        // the other, which is sound.
+        self.sequence = sequence;
         self.last = Some((place, clean));
         Ok(true)
     }

@@ -143,9 +143,9 @@ impl Log {
     ///
     /// When this returns `Ok`, everything acked is durable, under any
     /// [`Durability`](crate::Durability), and opening the log again does no recovery, but for
-    /// sealing a chunk that could not be sealed. When this
-    /// returns `Err`, the log had failed or could not note its end; everything acked is as durable
-    /// as the chosen mode promises, and opening the log again recovers.
+    /// sealing a chunk that could not be sealed and cutting what a full disk has left of a refused
+    /// append. When this returns `Err`, the log had failed or could not note its end; everything
+    /// acked is as durable as the chosen mode promises, and opening the log again recovers.
     ///
     /// # Errors
     /// The failure of the log, or of the operating system. In a process that was forked off the

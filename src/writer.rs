@@ -13,7 +13,9 @@ mod heads;
 mod numbering;
 mod overlay;
 mod repeat;
+mod space;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,6 +84,8 @@ pub(crate) struct Writer {
     unwritten_header: Option<ChunkHeader>,
     /// Whether nothing of the chunk is known to be durable.
     chunk_begins: bool,
+    /// Where bytes of a group may stand that found no space, at or behind the cursor.
+    torn: Option<Range<u64>>,
     log: uuid::Uuid,
     cursor: Cursor,
     /// How far the log is synced, which is what groups state as durable.
@@ -138,6 +142,7 @@ impl Writer {
             chunk_salt: salt.chunk(header.number),
             unwritten_header: None,
             chunk_begins: false,
+            torn: None,
             log: header.log,
             cursor,
             synced: cursor.position,
@@ -177,7 +182,8 @@ impl Writer {
     /// Makes everything durable, also what a weaker mode has left to the operating system.
     pub(crate) fn finish(&mut self) {
         if self.shared.failure.get().is_none()
-            && let Err(error) = self.sync()
+            // Where there is no space to clear it, the next opening cuts what is torn.
+            && let Err(error) = self.clear_torn().and_then(|_| self.sync())
         {
             _ = self.fail(&error);
         }
@@ -338,10 +344,11 @@ impl Writer {
         }
     }
 
-    /// Writes the group, if it holds events, and hands it to the chaser.
+    /// Writes the group, if it holds events, and hands it to the chaser. A group that finds no
+    /// space is one of answers alone.
     fn write(&mut self) -> Result<()> {
         let events = self.group.events;
-        let bytes = if events > 0 { Some(self.write_group()?) } else { None };
+        let bytes = if events > 0 { self.write_group()? } else { None };
         let answers = Vec::with_capacity(self.group.answers.len());
         let answers = std::mem::replace(&mut self.group.answers, answers);
         self.answers += answers.len();
@@ -353,7 +360,12 @@ impl Writer {
         pushed.map_err(|_| Error::new(crate::error::ErrorKind::Stopped, "the chaser has stopped"))
     }
 
-    fn write_group(&mut self) -> Result<GroupPlace> {
+    /// Writes the group. `None` when there is no space for it, and nothing of it is in the log.
+    fn write_group(&mut self) -> Result<Option<GroupPlace>> {
+        if !self.clear_torn()? {
+            self.take_back();
+            return Ok(None);
+        }
         let length = self.group.length() as u64;
         let Cursor { offset, chain, position, .. } = self.cursor;
         let durable = self.synced;
@@ -364,7 +376,13 @@ impl Writer {
         let start = self.shared.clock.monotonic();
         let written = self.file.write(bytes, at);
         let length_written = bytes.len() as u64;
-        written.map_err(|error| self.failed("write", error))?;
+        if let Err(error) = written
+            && !self.stands_all_the_same(at, error)?
+        {
+            self.torn = Some(at..at + length_written);
+            self.take_back();
+            return Ok(None);
+        }
         let took = self.shared.clock.monotonic().saturating_sub(start);
         let meter = &self.shared.disk;
         meter.write_time.add_time(took);
@@ -378,7 +396,7 @@ impl Writer {
         self.shared.marks.advance_written(self.cursor.position);
         self.ask_for_more();
         let begins = self.unwritten_header.take().map(|header| (header, Arc::clone(&self.file)));
-        Ok(GroupPlace { begins, offset, length })
+        Ok(Some(GroupPlace { begins, offset, length }))
     }
 
     /// Wakes the keeper when half of the room ahead is used, once per piece that it prepares.
@@ -420,6 +438,14 @@ impl Writer {
         if self.synced == self.cursor.position {
             return Ok(());
         }
+        self.sync_file()?;
+        self.synced = self.cursor.position;
+        let (position, end) = (self.synced, self.cursor.end());
+        self.shared.supply.note_durable(DurablePlace { position, chunk: self.file.number, end });
+        Ok(())
+    }
+
+    fn sync_file(&self) -> Result<()> {
         let start = self.shared.clock.monotonic();
         self.file.sync().map_err(|error| self.failed("sync", error))?;
         // Another stage may have met an error of the same file meanwhile.
@@ -429,56 +455,7 @@ impl Writer {
         let took = self.shared.clock.monotonic().saturating_sub(start);
         self.shared.disk.sync_time.add_time(took);
         self.shared.disk.sync_max.raise_to_time(took);
-        self.synced = self.cursor.position;
-        let (position, end) = (self.synced, self.cursor.end());
-        self.shared.supply.note_durable(DurablePlace { position, chunk: self.file.number, end });
         Ok(())
-    }
-
-    /// Rolls to the next chunk, or waits for room, or answers that there is none.
-    fn make_room(&mut self, need: Need) -> Result<Step> {
-        if let Need::Next(room) = need {
-            // The next chunk's header will state that this one is durable as a whole.
-            self.sync()?;
-            if let Some(next) = self.shared.supply.take_next(room) {
-                self.roll(next);
-                return Ok(Step::Worked);
-            }
-        }
-        if !self.shared.supply.need(need) {
-            return Ok(Step::Blocked);
-        }
-        // The keeper records a failure before it gives up on room.
-        let failed = self.shared.failure.get().cloned();
-        failed.map_or_else(|| Ok(self.refuse_all(&AppendError::Full)), Err)
-    }
-
-    fn roll(&mut self, next: Arc<ChunkFile>) {
-        self.unwritten_header = Some(ChunkHeader {
-            log: self.log,
-            number: next.number,
-            first_position: self.cursor.position,
-            capacity: next.capacity,
-            previous: self.cursor.end(),
-            created: self.shared.clock.wall().max(self.cursor.time),
-        });
-        self.chunk_salt = self.salt.chunk(next.number);
-        self.chunk_begins = true;
-        self.cursor.offset = CHUNK_HEADER_SIZE;
-        self.file = next;
-    }
-
-    fn refuse_all(&mut self, error: &AppendError) -> Step {
-        if self.waiting.is_empty() {
-            self.shared.appends.take(&mut self.waiting);
-        }
-        let step = if self.waiting.is_empty() { Step::Idle } else { Step::Worked };
-        while let Some(submission) = self.waiting.pop() {
-            submission.promise.answer(Err(error.clone()));
-            self.handled += 1;
-        }
-        self.settle_handled();
-        step
     }
 
     fn failed(&self, doing: &str, error: std::io::Error) -> Error {

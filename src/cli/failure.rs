@@ -9,6 +9,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::disk::is_full;
 use crate::{AppendError, Error, ErrorKind, OpenError};
 
 const DAMAGE: u8 = 1;
@@ -186,10 +187,6 @@ pub(super) fn append(place: &str, error: &AppendError) -> CliError {
         }
         other => CliError::cannot(other),
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// A path as a shell takes it for one word.

@@ -20,6 +20,9 @@ use rustix::io::Errno;
 #[cfg(target_os = "linux")]
 use uuid::Uuid;
 
+#[cfg(test)]
+mod short;
+
 use super::map::{OsMap, PAGE_SIZE, PageOrigin, SharedPage};
 use super::{Access, Disk, DiskFile, LockError, Map};
 
@@ -54,6 +57,8 @@ const NETWORK: [(u32, &str); 11] = [
 pub struct OsDisk {
     directory: OwnedFd,
     path: PathBuf,
+    #[cfg(test)]
+    calls: Option<Arc<short::Calls>>,
 }
 
 impl OsDisk {
@@ -65,7 +70,12 @@ impl OsDisk {
         let path = path.as_ref().to_owned();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(&path, flags, Mode::empty())?;
-        Ok(Self { directory, path })
+        Ok(Self {
+            directory,
+            path,
+            #[cfg(test)]
+            calls: None,
+        })
     }
 
     /// Opens a directory, making it and its parents where they are missing, durably.
@@ -100,6 +110,26 @@ impl OsDisk {
         None
     }
 
+    /// An existing directory in which each call reads or writes so many bytes, or by chance up to
+    /// that, and some are interrupted.
+    #[cfg(test)]
+    pub(crate) fn open_with_short_calls(
+        path: impl AsRef<Path>,
+        longest: usize,
+        by_chance: bool,
+    ) -> io::Result<Self> {
+        let calls = Some(Arc::new(short::Calls::new(longest, by_chance)));
+        Ok(Self { calls, ..Self::open(path)? })
+    }
+
+    fn file(&self, file: File) -> Arc<dyn DiskFile> {
+        Arc::new(OsFile {
+            file,
+            #[cfg(test)]
+            calls: self.calls.clone(),
+        })
+    }
+
     fn open_file(&self, name: &str, flags: OFlags) -> io::Result<File> {
         let mode = Mode::from_raw_mode(0o644);
         let fd = retry(|| openat(&self.directory, name, flags | OFlags::CLOEXEC, mode))?;
@@ -110,7 +140,7 @@ impl OsDisk {
 impl Disk for OsDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let file = self.open_file(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
-        Ok(Arc::new(OsFile(file)))
+        Ok(self.file(file))
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
@@ -118,7 +148,7 @@ impl Disk for OsDisk {
             Access::Read => OFlags::RDONLY,
             Access::Write => OFlags::RDWR,
         };
-        Ok(Arc::new(OsFile(self.open_file(name, flags)?)))
+        Ok(self.file(self.open_file(name, flags)?))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -217,30 +247,54 @@ fn origin(_page: &Metadata) -> Option<PageOrigin> {
 }
 
 #[derive(Debug)]
-struct OsFile(File);
+struct OsFile {
+    file: File,
+    #[cfg(test)]
+    calls: Option<Arc<short::Calls>>,
+}
+
+impl OsFile {
+    /// One call; may read less.
+    fn read_some(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        #[cfg(test)]
+        let length = self.calls.as_ref().map_or(Ok(bytes.len()), |it| it.next(bytes.len()))?;
+        #[cfg(test)]
+        let bytes = &mut bytes[..length];
+        self.file.read_at(bytes, offset)
+    }
+
+    /// One call; may write less.
+    fn write_some(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        #[cfg(test)]
+        let length = self.calls.as_ref().map_or(Ok(bytes.len()), |it| it.next(bytes.len()))?;
+        #[cfg(test)]
+        let bytes = &bytes[..length];
+        self.file.write_at(bytes, offset)
+    }
+}
 
 impl DiskFile for OsFile {
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_exact_at(bytes, offset)
+        read_all(bytes, offset, |part, at| self.read_some(part, at))
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        write_all(bytes, offset, |part, at| self.write_some(part, at))
     }
 
     fn grow(&self, size: u64) -> io::Result<()> {
         if size < self.size()? {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file never shrinks"));
         }
-        self.0.set_len(size)
+        self.file.set_len(size)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn begin_writeback(&self, offset: u64, length: u64) {
@@ -248,7 +302,7 @@ impl DiskFile for OsFile {
         // keeps them, because they are dirty.
         #[cfg(target_os = "linux")]
         let _ = rustix::fs::fadvise(
-            &self.0,
+            &self.file,
             offset,
             std::num::NonZeroU64::new(length),
             rustix::fs::Advice::DontNeed,
@@ -258,7 +312,7 @@ impl DiskFile for OsFile {
     }
 
     fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
-        match rustix::fs::seek(&self.0, SeekFrom::Data(offset)) {
+        match rustix::fs::seek(&self.file, SeekFrom::Data(offset)) {
             Ok(found) => Ok(Some(found)),
             Err(Errno::NXIO) => Ok(None),
             Err(_) => Ok((offset < self.size()?).then_some(offset)),
@@ -266,14 +320,55 @@ impl DiskFile for OsFile {
     }
 
     fn next_hole(&self, offset: u64) -> io::Result<u64> {
-        Ok(rustix::fs::seek(&self.0, SeekFrom::Hole(offset)).unwrap_or(offset))
+        Ok(rustix::fs::seek(&self.file, SeekFrom::Hole(offset)).unwrap_or(offset))
     }
 
     fn map(&self, length: u64) -> io::Result<Map> {
         let length = usize::try_from(length).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let map = MmapOptions::new().len(length).map_raw_read_only(&self.0)?;
+        let map = MmapOptions::new().len(length).map_raw_read_only(&self.file)?;
         Ok(Map::new(Arc::new(OsMap(map))))
     }
+}
+
+/// Fills `bytes` from `offset` by calls that may be interrupted and may read less than asked.
+fn read_all(
+    mut bytes: &mut [u8],
+    mut offset: u64,
+    mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match read(bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                bytes = bytes.get_mut(count..).ok_or(io::ErrorKind::InvalidData)?;
+                offset += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Writes all of `bytes` at `offset` by calls that may be interrupted and may write less than
+/// asked.
+fn write_all(
+    mut bytes: &[u8],
+    mut offset: u64,
+    mut write: impl FnMut(&[u8], u64) -> io::Result<usize>,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match write(bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                bytes = bytes.get(count..).ok_or(io::ErrorKind::InvalidData)?;
+                offset += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Repeats a call that a signal interrupted. Never used for the sync of data, which must not be

@@ -15,17 +15,23 @@ mod every_bit;
 #[cfg(test)]
 mod failing;
 #[cfg(test)]
+mod faulty;
+#[cfg(test)]
 mod followed;
 #[cfg(test)]
 mod found;
 mod generate;
 #[cfg(test)]
 mod histories;
+#[cfg(test)]
+mod matrix;
 mod model;
 pub(crate) mod modelled;
 #[cfg(test)]
 mod queries;
 mod random;
+#[cfg(test)]
+mod space;
 #[cfg(test)]
 mod stepped;
 #[cfg(test)]
@@ -53,6 +59,9 @@ fn on_both(test: impl Fn(Arc<dyn Disk>)) {
     test(Arc::new(SimDisk::new()));
     let dir = tempfile::tempdir().unwrap();
     test(Arc::new(OsDisk::open(dir.path()).unwrap()));
+    // Short and interrupted calls are not noticed (F25).
+    let dir = tempfile::tempdir().unwrap();
+    test(Arc::new(OsDisk::open_with_short_calls(dir.path(), 9_000, true).unwrap()));
 }
 
 fn open(disk: &Arc<dyn Disk>) -> Log {

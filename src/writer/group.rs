@@ -49,6 +49,11 @@ impl Group {
         self.buffer.len() - self.lead
     }
 
+    /// The bytes that were completed last.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// Stamps the events of an encoded append and adds them. `version` gives the version of the
     /// event of each number. Returns how many they are.
     pub(crate) fn add(

@@ -74,6 +74,11 @@ impl Heads {
         self.newer.insert(stream, next);
     }
 
+    /// Forgets all streams. What was written and is perhaps not indexed is to be set anew.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     /// Forgets the older generation when the newer one is full, as far as the index has come:
     /// everything below `visible` is indexed, everything written lies below `end`.
     pub(crate) fn trim(&mut self, visible: Position, end: Position) {

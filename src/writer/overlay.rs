@@ -10,6 +10,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::heads::Heads;
+use super::repeat::split;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::RecordedEvent;
 use crate::format::checksum::ChunkSalt;
@@ -53,6 +55,24 @@ impl Overlay {
     /// Adds an append that joins the log at `first`.
     pub(crate) fn push(&mut self, first: Position, events: u32, salt: ChunkSalt, bytes: Vec<u8>) {
         self.recent.push_back(Recent { first, events, salt, bytes });
+    }
+
+    /// Forgets what lies at or beyond `end`: it did not join the log.
+    pub(crate) fn take_back(&mut self, end: Position) {
+        while self.recent.back().is_some_and(|recent| recent.first >= end) {
+            self.recent.pop_back();
+        }
+        if self.generations.iter().any(|generation| generation.end() > end) {
+            // What is left is indexed again when somebody asks.
+            self.generations = <[Generation; 2]>::default();
+        }
+    }
+
+    /// Notes the next version of each stream that has an event here.
+    pub(crate) fn note_heads(&self, heads: &mut Heads) {
+        for event in self.recent.iter().flat_map(|recent| split(&recent.bytes)) {
+            heads.set(event::stream_of(event), event::version_of(event).next());
+        }
     }
 
     /// Forgets what lies below `visible`: the index has it.

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::{count, event, small, stream};
+use super::faulty::FaultyDisk;
+use super::{check, count, event, open_with, small, stream};
 use crate::clock::SystemClock;
 use crate::disk::sim::SimDisk;
-use crate::disk::{Access, Disk, DiskFile, LockError, Map};
+use crate::disk::{Access, Disk, DiskFile, LockError, Map, OsDisk};
 use crate::error::AppendError;
 use crate::event::{Expected, NewEvent};
 use crate::log::Log;
+use crate::options::Options;
 use crate::position::Position;
 
 /// What fails at the moment.
@@ -241,4 +243,52 @@ fn bytes_that_read_back_wrong_are_never_acked() {
         }
         Err(error) => assert!(error.to_string().contains("checksum"), "{error}"),
     }
+}
+
+#[test]
+fn f27_a_sync_that_takes_long_is_neither_an_ack_nor_a_failure() {
+    let disk = FaultyDisk::default();
+    let options = small().queue_appends(8).admission_wait(Duration::ZERO);
+    let log = options.open_on(Arc::new(disk.clone()), Arc::new(SystemClock::default())).unwrap();
+    count(&log, 0..5);
+    disk.hold_syncs(true);
+    let mut acks = Vec::new();
+    // Some that the writer holds, and then as many as the queue takes.
+    let busy = loop {
+        match log.append("slow", Expected::Any, [event(acks.len() as u64)]) {
+            Ok(ack) => acks.push(ack),
+            Err(error) => break error,
+        }
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(acks.len() < 1_000, "the queue never fills");
+    };
+    assert!(matches!(busy, AppendError::Busy), "{busy}");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(acks.iter().all(|ack| !ack.is_ready()), "nothing is durable yet");
+    assert_eq!(log.view().end(), Position::new(5));
+    assert_eq!(log.read_all(..).unwrap().count(), 5, "reads go on");
+    disk.hold_syncs(false);
+    for (position, ack) in (5..).zip(acks) {
+        assert_eq!(ack.wait().unwrap().first_position, Position::new(position));
+    }
+    log.append("slow", Expected::Exists, [event(0)]).unwrap().wait().unwrap();
+    log.close().unwrap();
+}
+
+#[test]
+fn f25_a_log_does_not_notice_calls_of_one_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk: Arc<dyn Disk> =
+        Arc::new(OsDisk::open_with_short_calls(dir.path(), 1, false).unwrap());
+    let options = || Options::new().chunk_size(64 << 10).prepare_ahead(64 << 10);
+    let total = 700;
+    for start in (0..total).step_by(100) {
+        let log = open_with(&disk, options()).unwrap();
+        count(&log, start..start + 100);
+        check(&log.view(), start + 100);
+        log.close().unwrap();
+    }
+    let log = open_with(&disk, options()).unwrap();
+    assert!(log.report().clean && log.view().chunks().len() > 1, "{:?}", log.report());
+    check(&log.view(), total);
 }

@@ -8,6 +8,8 @@ mod followed;
 mod found;
 mod generate;
 mod histories;
+#[cfg(shuttle)]
+mod interleavings;
 mod model;
 mod modelled;
 mod power;

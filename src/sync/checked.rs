@@ -81,11 +81,8 @@ pub(crate) mod thread {
     use std::time::Duration;
 
     pub(crate) use super::checker::thread::{Builder, JoinHandle};
-    #[cfg(shuttle)]
-    pub(crate) use super::checker::thread::{Thread, current, park};
     #[cfg(test)]
     pub(crate) use super::checker::thread::{spawn, yield_now};
-    #[cfg(loom)]
     pub(crate) use super::parking::{Thread, current, park};
 
     pub(crate) fn park_timeout(timeout: Duration) {
@@ -98,9 +95,9 @@ pub(crate) mod thread {
     }
 }
 
-/// Parking as the standard library has it. Loom's own wakes a thread from whatever it waits for,
-/// and shows it what the waker saw before it has parked.
-#[cfg(loom)]
+/// Parking without a wake that nobody sent, so that a missed one is seen. That of shuttle returns
+/// by itself; that of loom is ended by a wake from any other wait too, and shows a thread what its
+/// waker saw before it has parked.
 mod parking {
     use std::sync::{Arc, PoisonError};
 

@@ -185,6 +185,10 @@ fn all_at_once(size: usize, events: u64) {
     let reading = thread::spawn(move || read(&reader, 3));
     let reader = Reader::clone(&log);
     let following = thread::spawn(move || follow(&reader));
+    let mut subscription = log.subscribe(Position::START).unwrap();
+    // Told without the help of the close: a wake that is missed is waited for in vain.
+    let told = thread::spawn(move || subscription.events().take(2 * events as usize).count());
+    assert_eq!(told.join().unwrap() as u64, 2 * events);
     clients.into_iter().for_each(|client| client.join().unwrap());
     let log = Arc::try_unwrap(log).expect("the clients have gone");
     log.close().unwrap();

@@ -14,7 +14,6 @@ pub(crate) mod supply;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -24,6 +23,7 @@ use crate::format::checksum::{ChunkSalt, LogSalt};
 use crate::format::footer::Footer;
 use crate::format::header::ChunkHeader;
 use crate::position::ChunkNumber;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// How much the preparing thread writes at once: small, because a write holds off the writer's.
 const PREPARE_WRITE: usize = 256 << 10;

@@ -7,7 +7,7 @@
 //! for the reader to check.
 
 use std::ops::Range;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::PoisonError;
 
 use bytes::Bytes;
 
@@ -27,6 +27,7 @@ use memory::MemoryIndex;
 use table::{Table, TableFlaw};
 
 use crate::position::StreamVersion;
+use crate::sync::{RwLock, RwLockReadGuard};
 
 const ORDINAL_SIZE: usize = 4;
 

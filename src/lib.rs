@@ -53,6 +53,7 @@ mod event;
 mod options;
 mod position;
 mod query;
+mod sync;
 mod watermark;
 
 pub mod disk;

@@ -13,11 +13,14 @@ pub(crate) mod queue;
 pub(crate) mod stats;
 pub(crate) mod worker;
 
-use std::sync::OnceLock;
+#[cfg(all(test, loom))]
+mod interleavings;
+
 use std::time::Duration;
 
 use crate::disk::map::Home;
 use crate::error::Error;
+use crate::sync::OnceLock;
 
 /// What a step found to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,9 +4,8 @@
 //! mark also sees what was stored before it was advanced (release and acquire). Never waits, never
 //! wakes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crate::position::Position;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The three marks of a log. Each is the position of the first event that has *not* come so far.
 #[derive(Debug)]

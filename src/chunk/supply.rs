@@ -5,12 +5,13 @@
 //! full. One lock, held for moments, taken once per flush. Never does IO.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::ChunkFile;
 use crate::format::header::ChainEnd;
 use crate::position::{ChunkNumber, Position};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// How far the log is durable, and where that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,13 +11,15 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64 as MappedU64};
 
 use bytes::Bytes;
 #[cfg(target_os = "linux")]
 use memmap2::MmapOptions;
 use memmap2::{Advice, MmapRaw};
 use uuid::Uuid;
+
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// A file's bytes in memory, readable up to its settled mark. Clones share the mark.
 #[derive(Clone)]
@@ -121,7 +123,10 @@ pub(crate) const PAGE_SIZE: usize = 4096;
 /// Numbers in a shared page.
 pub(crate) const PAGE_WORDS: usize = PAGE_SIZE / size_of::<u64>();
 
-type Words = [AtomicU64; PAGE_WORDS];
+type Words = [MappedU64; PAGE_WORDS];
+/// The same in memory. A checker of interleavings keeps much for each number, so that there it has
+/// only as many as are used.
+type MemoryWords = [AtomicU64; if cfg!(any(loom, shuttle)) { 32 } else { PAGE_WORDS }];
 
 /// A page of numbers that one process writes and others read, from
 /// [`Disk::page`](super::Disk::page). Clones share it. Each number is read and written whole; what
@@ -145,13 +150,13 @@ pub(crate) struct PageOrigin {
 #[derive(Clone)]
 enum PageWords {
     Mapped(Arc<MmapRaw>),
-    Memory(Arc<Words>),
+    Memory(Arc<MemoryWords>),
 }
 
 impl SharedPage {
     /// A page in memory that no other process sees.
     pub(crate) fn in_memory(origin: Option<PageOrigin>) -> Self {
-        let words = PageWords::Memory(Arc::new([const { AtomicU64::new(0) }; PAGE_WORDS]));
+        let words = PageWords::Memory(Arc::new(std::array::from_fn(|_| AtomicU64::new(0))));
         Self { words, origin, is_writable: true }
     }
 
@@ -175,28 +180,32 @@ impl SharedPage {
 
     /// The number at this place. Orders nothing: a reader of several numbers needs a fence.
     pub(crate) fn load(&self, index: usize) -> u64 {
-        u64::from_le(self.words()[index].load(Ordering::Relaxed))
+        u64::from_le(match &self.words {
+            PageWords::Mapped(map) => words(map)[index].load(Ordering::Relaxed),
+            PageWords::Memory(words) => words[index].load(Ordering::Relaxed),
+        })
     }
 
     /// Puts a number at this place. Orders nothing: a writer of several numbers needs a fence.
     pub(crate) fn store(&self, index: usize, number: u64) {
         assert!(self.is_writable, "a page that was opened for reading is not written");
-        self.words()[index].store(number.to_le(), Ordering::Relaxed);
-    }
-
-    #[allow(unsafe_code)]
-    fn words(&self) -> &Words {
         match &self.words {
-            PageWords::Memory(words) => words,
-            // SAFETY: `SharedPage::mapped`, the only maker of such a page, has asserted that the
-            // map has the size of `Words`; maps begin at a page of the system, which is aligned
-            // for it, and the map stays in place for the life of `self`. The memory is only ever
-            // accessed through atomics: here, and by every other process that runs this crate.
-            // `load` is the one access to a read-only map, and relaxed loads of 8 bytes are sound
-            // there; `store` asserts that the map is writable. Any value is a valid number.
-            PageWords::Mapped(map) => unsafe { &*map.as_ptr().cast::<Words>() },
+            PageWords::Mapped(map) => words(map)[index].store(number.to_le(), Ordering::Relaxed),
+            PageWords::Memory(words) => words[index].store(number.to_le(), Ordering::Relaxed),
         }
     }
+}
+
+/// The numbers of a page that [`SharedPage::mapped`] has taken.
+#[allow(unsafe_code)]
+fn words(map: &MmapRaw) -> &Words {
+    // SAFETY: `SharedPage::mapped`, the only maker of such a page, has asserted that the map has
+    // the size of `Words`; maps begin at a page of the system, which is aligned for it, and the map
+    // stays in place for the life of `map`. The memory is only ever accessed through atomics: here,
+    // and by every other process that runs this crate. `load` is the one access to a read-only map,
+    // and relaxed loads of 8 bytes are sound there; `store` asserts that the map is writable. Any
+    // value is a valid number.
+    unsafe { &*map.as_ptr().cast::<Words>() }
 }
 
 impl fmt::Debug for SharedPage {

@@ -5,7 +5,7 @@
 //! a change swaps the whole list. Assumes that chunks are added in order. Never reads event
 //! contents.
 
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 
 use super::memory::MemoryIndex;
 use super::table::TableFlaw;
@@ -14,6 +14,7 @@ use crate::chunk::{Chunk, recover};
 use crate::error::{Error, Result};
 use crate::position::{ChunkNumber, Position, StreamVersion};
 use crate::query::Query;
+use crate::sync::{OnceLock, RwLock};
 
 /// One chunk and its index.
 #[derive(Debug)]

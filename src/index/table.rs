@@ -7,7 +7,6 @@
 //! Never reads events.
 
 use std::fmt;
-use std::sync::OnceLock;
 
 use bytes::Bytes;
 
@@ -18,6 +17,7 @@ use crate::format::checksum::{ChunkSalt, LogSalt};
 use crate::format::footer::{Footer, Section, section};
 use crate::format::{ALIGNMENT, CHUNK_HEADER_SIZE, Fields, GROUP_HEADER_SIZE};
 use crate::position::{ChunkNumber, StreamVersion};
+use crate::sync::OnceLock;
 
 mod build;
 #[cfg(any(test, feature = "cli"))]

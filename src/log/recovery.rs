@@ -27,6 +27,7 @@ use crate::index::segments::Segment;
 use crate::keeper::open_sealed;
 use crate::options::{CHUNK_SIZE_MAX, Options};
 use crate::position::{ChunkNumber, Position};
+use crate::sync::RwLock;
 
 /// How often, and how far apart, the lock is tried: a process that just ended may still be letting
 /// go of it.
@@ -440,7 +441,7 @@ impl<'a> Recovery<'a> {
     }
 
     fn push(&mut self, header: ChunkHeader, file: Arc<ChunkFile>, index: MemoryIndex) {
-        let index = ChunkIndex::Memory(std::sync::RwLock::new(index));
+        let index = ChunkIndex::Memory(RwLock::new(index));
         self.segments.push(Arc::new(Segment::new(Chunk::unsealed(header, file), index)));
     }
 }

@@ -23,6 +23,8 @@ mod found;
 mod generate;
 #[cfg(test)]
 mod histories;
+#[cfg(all(test, shuttle))]
+mod interleavings;
 #[cfg(test)]
 mod matrix;
 mod model;

@@ -4,7 +4,7 @@
 //! that made it, because waking another costs more than the work; after a failure or a panic every
 //! waiter is answered.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, PoisonError, TryLockError};
 use std::time::Duration;
 
 use super::engine::{Core, Engine};
@@ -14,6 +14,7 @@ use crate::keeper::Keeper;
 use crate::stage::queue::Taken;
 use crate::stage::worker::{Timesheet, Worker};
 use crate::stage::{Step, bell};
+use crate::sync::{Mutex, MutexGuard, spin_loop};
 use crate::writer::Writer;
 
 /// Up to so many answers the writer gives itself, by stepping the chaser, and so many subscriptions
@@ -124,7 +125,7 @@ fn await_append(core: &Core) {
     }
     let end = core.clock.monotonic() + spin;
     while core.appends.is_handled() && core.clock.monotonic() < end {
-        (0..32).for_each(|_| std::hint::spin_loop());
+        (0..32).for_each(|_| spin_loop());
     }
 }
 

@@ -8,11 +8,9 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
-use std::hint;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -21,6 +19,8 @@ use crate::clock::Clock;
 use crate::disk::map::Home;
 use crate::error::{AppendError, Error, ErrorKind};
 use crate::stage::park;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard, OnceLock, spin_loop};
 
 /// The answer to an append.
 pub(crate) type Outcome = Result<Stored, AppendError>;
@@ -211,7 +211,7 @@ impl Ack {
                 SPINS_TO_SKIP.set(SKIPPED_AFTER_VAIN);
                 return;
             }
-            (0..32).for_each(|_| hint::spin_loop());
+            (0..32).for_each(|_| spin_loop());
         }
     }
 

@@ -8,14 +8,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::disk::map::Home;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use crate::sync::{Mutex, MutexGuard};
 
 #[cfg(test)]
 mod tests;
@@ -174,6 +175,12 @@ impl Bell {
         // the new value (Dekker).
         fence(Ordering::SeqCst);
         self.armed.load(Ordering::Relaxed) > 0
+    }
+
+    /// How many seats hold a waker.
+    #[cfg(test)]
+    pub(crate) fn armed(&self) -> usize {
+        self.armed.load(Ordering::SeqCst)
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {

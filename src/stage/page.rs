@@ -6,8 +6,6 @@
 //! the run in which it was written. Assumes one writing process, and one thread at a time that
 //! publishes. Never tells of an event that is not durable.
 
-use std::sync::atomic::{Ordering, fence};
-
 use uuid::Uuid;
 
 use crate::chunk::supply::DurablePlace;
@@ -20,12 +18,14 @@ use crate::format::stats::{
 };
 use crate::options::Durability;
 use crate::position::{ChunkNumber, Position};
+use crate::sync::atomic::{Ordering, fence};
+use crate::sync::spin_loop;
 
 /// Name of the page.
 pub(crate) const STATS: &str = "stats";
 /// How often a reader tries before it takes a page for one that is being changed: a change takes
 /// nanoseconds, unless its writer was stopped in the midst of it.
-const READS_MAX: u32 = 64;
+const READS_MAX: u32 = if cfg!(loom) { 2 } else { 64 };
 
 /// The page as the writing process has it.
 #[derive(Debug)]
@@ -170,7 +170,7 @@ impl PageReader {
                 let is_own = identity.log == log && self.0.origin() == Some(origin);
                 return is_own.then_some(Told { sequence, identity, place });
             }
-            std::hint::spin_loop();
+            spin_loop();
         }
         None
     }

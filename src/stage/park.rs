@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
-use std::thread::{self, Thread};
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::sync::thread::{self, Thread};
+use crate::sync::thread_local;
 
 /// Polls until there is something, at most `timeout`, and sleeps in between until the waker that
 /// the poll was given is woken.

@@ -6,12 +6,13 @@
 //! chose; closing wakes everybody. Taking swaps two buffers, so a busy queue allocates nothing.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::stage::stats::QueueStats;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// Why an item was turned away; the caller drops it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

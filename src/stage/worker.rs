@@ -6,12 +6,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::stage::stats::StageMeter;
+use crate::sync::thread::{Builder, JoinHandle};
 
 /// A running thread; [`Worker::join`] waits for its end.
 #[derive(Debug)]

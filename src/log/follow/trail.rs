@@ -7,7 +7,7 @@
 //! never written again but with itself. Never writes, never takes a lock of the log.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::WriterState;
@@ -31,6 +31,7 @@ use crate::read::View;
 use crate::stage::bell::{Bell, Keys};
 use crate::stage::{Failure, Step};
 use crate::subscribe::feed::Feed;
+use crate::sync::RwLock;
 use crate::watermark::Watermarks;
 
 /// How much is indexed in one step.

@@ -142,10 +142,16 @@ impl DiskFile for FailingFile {
     }
 }
 
-pub(super) fn failing() -> (SimDisk, Arc<Faults>, Log) {
+/// A disk that fails when it is told to.
+pub(super) fn failing_disk() -> (SimDisk, Arc<Faults>, Arc<dyn Disk>) {
     let (inner, faults) = (SimDisk::new(), Arc::new(Faults::default()));
     let disk = FailingDisk { inner: inner.clone(), faults: Arc::clone(&faults) };
-    let log = small().open_on(Arc::new(disk), Arc::new(SystemClock::default())).unwrap();
+    (inner, faults, Arc::new(disk))
+}
+
+pub(super) fn failing() -> (SimDisk, Arc<Faults>, Log) {
+    let (inner, faults, disk) = failing_disk();
+    let log = small().open_on(disk, Arc::new(SystemClock::default())).unwrap();
     (inner, faults, log)
 }
 

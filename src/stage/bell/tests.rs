@@ -71,7 +71,7 @@ fn a_ring_wakes_whom_it_concerns_and_nobody_else() {
     assert_eq!(wakes(), [1, 1, 1, 2, 0]);
     bell.ring(&Keys::default());
     assert_eq!(wakes(), [1, 1, 2, 2, 1], "without collected keys everybody is concerned");
-    assert_eq!(bell.armed.load(Ordering::SeqCst), 0);
+    assert_eq!(bell.armed(), 0);
 }
 
 #[test]
@@ -231,5 +231,5 @@ fn no_wake_is_missed_however_threads_meet() {
         race.closed.store(true, Ordering::Release);
         race.bell.close();
     });
-    assert_eq!(race.bell.armed.load(Ordering::SeqCst), 0);
+    assert_eq!(race.bell.armed(), 0);
 }

@@ -93,8 +93,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
             return Ok(Outcome::Good);
         }
         Err(Flaw::Magic) if named(&args.file).is_none() => {
-            return Err(CliError::cannot(format_args!("{place} is not a chunk file"))
-                .next("name a file `chunk-...` in the directory of a log"));
+            return Err(failure::not_a_chunk(&place));
         }
         Err(flaw) => {
             let number = named(&args.file).unwrap_or_default();

@@ -13,6 +13,7 @@ mod modelled;
 mod power;
 mod queries;
 mod random;
+mod scrubbing;
 mod stepped;
 mod subscribing;
 mod undecided;

@@ -4,6 +4,8 @@
 //! Promises: rests on the encoders of `format` and `index` alone, so that it would find an engine
 //! that writes other files.
 
+mod ways;
+
 use std::path::Path;
 
 use indicatif::ProgressBar;
@@ -40,6 +42,7 @@ struct Maker {
     position: Position,
     first: Position,
     time: u64,
+    first_time: u64,
     /// A stream whose events the index of the next sealed chunk forgets.
     forgotten: Option<&'static str>,
     versions: std::collections::HashMap<&'static str, u64>,
@@ -57,6 +60,7 @@ impl Maker {
             position: Position::START,
             first: Position::START,
             time: 1_000,
+            first_time: 0,
             forgotten: None,
             versions: std::collections::HashMap::new(),
         };
@@ -81,6 +85,7 @@ impl Maker {
         header.encode(&mut self.bytes);
         self.index = MemoryIndex::default();
         self.first = self.position;
+        self.first_time = self.time + 10;
     }
 
     /// Writes one group of one append with an event per stream. All before it is durable.
@@ -141,7 +146,7 @@ impl Maker {
             first_position: self.first,
             end: self.end(),
             least_size: CAPACITY,
-            first_time: Timestamp::from_nanos(1_010),
+            first_time: Timestamp::from_nanos(self.first_time),
             last_time: Timestamp::from_nanos(self.time),
         };
         let sealed = build(&self.index, &place);

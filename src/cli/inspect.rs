@@ -122,9 +122,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
         (_, Some(offset)) => {
             let spot = chunk.spot(offset).map_err(reading)?;
             if args.json {
-                output.json(&spot)?
+                output.json(&spot)?;
             } else {
-                spot.print(&mut output)?
+                spot.print(&mut output)?;
             }
             spot.is_sound()
         }

@@ -49,6 +49,8 @@ struct Reading {
     segment: Arc<Segment>,
     file: Arc<dyn DiskFile>,
     at: At,
+    /// What this step has found.
+    found: Vec<Damage>,
 }
 
 /// Where in a chunk the reading is.
@@ -88,9 +90,9 @@ impl Scrub {
             return Some(self.due);
         };
         let piece = (self.bytes_per_second / PIECES).clamp(PIECE_MIN, PIECE_MAX);
-        let (read, damage) = reading.step(piece);
+        let read = reading.step(piece);
         self.meter.bytes.add(read);
-        damage.iter().for_each(|damage| self.meter.damage(damage));
+        reading.found.drain(..).for_each(|damage| self.meter.damage(&damage));
         if matches!(reading.at, At::End) {
             self.meter.chunks.add(1);
         } else {
@@ -114,7 +116,10 @@ impl Scrub {
         let number = segment.chunk.number();
         self.next = number.next();
         match disk.open(&file_name(number), Access::Read) {
-            Ok(file) => Some(Reading { segment: Arc::clone(segment), file, at: At::Header }),
+            Ok(file) => {
+                let (segment, found) = (Arc::clone(segment), Vec::new());
+                Some(Reading { segment, file, at: At::Header, found })
+            }
             Err(error) => {
                 self.meter.damage(&unreadable(&segment.chunk, 0, &error));
                 None
@@ -133,35 +138,28 @@ fn unreadable(chunk: &Chunk, offset: u64, error: &io::Error) -> Damage {
 }
 
 impl Reading {
-    /// Reads and checks the next piece: how many bytes, and what is wrong with them.
-    fn step(&mut self, piece: u64) -> (u64, Vec<Damage>) {
+    /// Reads and checks the next piece: how many bytes.
+    fn step(&mut self, piece: u64) -> u64 {
         let segment = Arc::clone(&self.segment);
         let chunk = &segment.chunk;
         let footer = chunk.footer().expect("only sealed chunks are scrubbed");
-        let mut damage = Vec::new();
         let (at, read) = match std::mem::replace(&mut self.at, At::End) {
             At::Header => {
-                if let Err(flaw) = self.header(chunk) {
-                    damage.push(flaw);
-                }
+                self.found.extend(self.header(chunk).err());
                 (At::Groups(Cursor::start(&chunk.header), Vec::new()), CHUNK_HEADER_SIZE)
             }
-            At::Groups(cursor, bytes) => {
-                self.groups(chunk, footer, (cursor, bytes), piece, &mut damage)
-            }
+            At::Groups(cursor, bytes) => self.groups(chunk, footer, (cursor, bytes), piece),
             At::Section { index, done, sum } => {
-                self.section(chunk, footer, (index, done, sum), piece, &mut damage)
+                self.section(chunk, footer, (index, done, sum), piece)
             }
             At::Footer => {
-                if let Err(flaw) = self.footer(chunk, footer) {
-                    damage.push(flaw);
-                }
+                self.found.extend(self.footer(chunk, footer).err());
                 (At::End, FOOTER_SIZE)
             }
             At::End => (At::End, 0),
         };
         self.at = at;
-        (read, damage)
+        read
     }
 
     fn block(&self, chunk: &Chunk, offset: u64, length: u64) -> Result<Vec<u8>, Damage> {
@@ -191,12 +189,11 @@ impl Reading {
 
     /// Reads on, and checks all groups that are whole now.
     fn groups(
-        &self,
+        &mut self,
         chunk: &Chunk,
         footer: &Footer,
         (mut cursor, mut bytes): (Cursor, Vec<u8>),
         piece: u64,
-        damage: &mut Vec<Damage>,
     ) -> (At, u64) {
         let end = footer.end.data_end;
         let from = cursor.offset + bytes.len() as u64;
@@ -204,7 +201,7 @@ impl Reading {
         match self.block(chunk, from, length) {
             Ok(block) => bytes.extend_from_slice(&block),
             Err(flaw) => {
-                damage.push(flaw);
+                self.found.push(flaw);
                 return (behind_groups(footer), length);
             }
         }
@@ -214,7 +211,7 @@ impl Reading {
             if !is_last && !holds_group(rest, chunk, cursor.offset) {
                 break;
             }
-            let Some(next) = check_group(rest, chunk, &cursor, damage) else {
+            let Some(next) = check_group(rest, chunk, &cursor, &mut self.found) else {
                 // Where the next one begins is not known: the rest is for `verify`.
                 return (behind_groups(footer), length);
             };
@@ -229,18 +226,17 @@ impl Reading {
         if cursor.end() != footer.end {
             let place = (chunk.number(), footer.offset());
             let what = "end of the chunk in the footer";
-            damage.push(Damage::new(place, what, cursor.offset, footer.end.data_end));
+            self.found.push(Damage::new(place, what, cursor.offset, footer.end.data_end));
         }
         (behind_groups(footer), length)
     }
 
     fn section(
-        &self,
+        &mut self,
         chunk: &Chunk,
         footer: &Footer,
         (index, done, sum): (usize, u64, u32),
         piece: u64,
-        damage: &mut Vec<Damage>,
     ) -> (At, u64) {
         let next = At::Section { index: index + 1, done: 0, sum: 0 };
         let Some(section) = footer.sections.get(index) else { return (At::Footer, 0) };
@@ -248,7 +244,7 @@ impl Reading {
         let block = match self.block(chunk, section.offset + done, length) {
             Ok(block) => block,
             Err(flaw) => {
-                damage.push(flaw);
+                self.found.push(flaw);
                 return (next, length);
             }
         };
@@ -263,7 +259,7 @@ impl Reading {
         if sum != section.checksum {
             let [sum, stored] = [sum, section.checksum].map(|sum| format!("{sum:#010x}"));
             let place = (chunk.number(), section.offset);
-            damage.push(Damage::new(place, "checksum of a section", sum, stored));
+            self.found.push(Damage::new(place, "checksum of a section", sum, stored));
         }
         (next, length)
     }

@@ -30,7 +30,7 @@ fn log(scrub: Option<u64>) -> (SimDisk, Arc<SimClock>, Engine) {
         }
         let events = [NewEvent::new("Sized", vec![1; 3_000]).tag("big")];
         let stream = format!("sized-{}", round % 3);
-        let _ = engine.core.submit(&stream, Expected::Any, events, Duration::ZERO).unwrap();
+        let _ack = engine.core.submit(&stream, Expected::Any, events, Duration::ZERO).unwrap();
         engine.writer.step();
         engine.chaser.step();
         (0..5).for_each(|_| _ = engine.keeper.step());
@@ -124,7 +124,7 @@ fn urgent_duties_go_first() {
     let (_disk, clock, mut engine) = log(Some(RATE));
     pass(&mut engine, &clock, Duration::from_secs(1));
     // A new durable place wants a hint, and both it and the next piece are due.
-    let _ = engine
+    let _ack = engine
         .core
         .submit("more", Expected::Any, [NewEvent::new("A", "x")], Duration::ZERO)
         .unwrap();

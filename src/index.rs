@@ -21,7 +21,7 @@ pub(crate) mod segments;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
-#[cfg(any(test, feature = "cli"))]
+#[cfg(feature = "cli")]
 pub(crate) mod witness;
 
 use key::{Key, KeyKind};

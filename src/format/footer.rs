@@ -148,7 +148,7 @@ impl Footer {
     }
 
     /// Where sections and footer lie, in the order of the file.
-    #[cfg(any(test, feature = "cli"))]
+    #[cfg(feature = "cli")]
     pub(crate) fn parts(&self) -> Vec<std::ops::Range<u64>> {
         let mut parts: Vec<_> =
             self.sections.iter().map(|section| section.offset..section.end()).collect();

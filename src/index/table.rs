@@ -21,7 +21,9 @@ use crate::position::{ChunkNumber, StreamVersion};
 
 mod build;
 #[cfg(any(test, feature = "cli"))]
-pub(crate) mod check;
+mod check;
+#[cfg(feature = "cli")]
+pub(crate) mod says;
 #[cfg(test)]
 mod tests;
 

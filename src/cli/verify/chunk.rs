@@ -143,13 +143,7 @@ fn look_at(
     let footer = read_footer(&mut pieces)?;
     let log = told.header.as_ref().map(|header| header.log).or(known.log);
     let log = log.or(footer.as_ref().map(|footer| footer.log));
-    let at = told.header.as_ref().map(Cursor::start);
-    let at = at.or(start.flatten().map(|before| Cursor {
-        offset: CHUNK_HEADER_SIZE,
-        chain: before.end.chain,
-        position: before.position,
-        time: before.time,
-    }));
+    let at = begin(told.header.as_ref(), start.flatten());
     let Some(salt) = log.map(|log| LogSalt::new(log).chunk(number)) else {
         told.streams.lose();
         told.notes.push(format!(
@@ -181,6 +175,17 @@ fn look_at(
     let mut walk = Walk { known, told, number, pieces, salt, at, index, is_whole, durable };
     walk.all(&task.next, footer.as_ref(), shown)?;
     Ok(Look::Told(Box::new(walk.told)))
+}
+
+/// Where the first group of a chunk stands and what it must fit, as its header says, or the chunk
+/// before where that is damaged.
+fn begin(header: Option<&ChunkHeader>, before: Option<Before>) -> Option<Cursor> {
+    header.map(Cursor::start).or(before.map(|before| Cursor {
+        offset: CHUNK_HEADER_SIZE,
+        chain: before.end.chain,
+        position: before.position,
+        time: before.time,
+    }))
 }
 
 /// Whether a chunk is of this log and this place at all; what else is unfit is told too.

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 
 use crate::index::key::Key;
-use crate::index::table::check::StreamRun;
+use crate::index::table::says::StreamRun;
 use crate::position::StreamVersion;
 
 /// The last version of every stream, over all chunks so far.

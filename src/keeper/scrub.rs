@@ -1,10 +1,10 @@
-//! Owns the scrub: the reading of sealed chunks in the background, a small piece at a time, within a
-//! budget of bytes a second.
+//! Owns the scrub: the reading of sealed chunks in the background, a small piece at a time, within
+//! a budget of bytes a second.
 //!
-//! Promises: each round checks every group, event and section of every sealed chunk by the functions
-//! that readers and recovery go by; what is wrong is counted, with its place, and stops nothing. A
-//! step makes one read of at most a quarter of a MiB. Reads by calls, never through a map, so a bad
-//! sector is a finding. Never writes.
+//! Promises: each round checks every group, event and section of every sealed chunk by the
+//! functions that readers and recovery go by; what is wrong is counted, with its place, and stops
+//! nothing. A step makes one read of at most a quarter of a MiB. Reads by calls, never through a
+//! map, so a bad sector is a finding. Never writes.
 
 use std::io;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Owns the look at one byte of a chunk file: which structure covers it, whether that is sound, what
-//! stands before and behind, and the bytes around.
+//! Owns the look at one byte of a chunk file: which structure covers it, whether that is sound,
+//! what stands before and behind, and the bytes around.
 //!
 //! Promises: an answer for every byte of every file, however damaged. Trusts no length before its
 //! checksum.

@@ -138,7 +138,7 @@ fn look_at(
     }
     if told.is_foreign {
         shown.all(pieces.size);
-        return Ok(Look::Told(Box::new(told)));
+        return Ok(ended(told, &pieces));
     }
     let footer = read_footer(&mut pieces)?;
     let log = told.header.as_ref().map(|header| header.log).or(known.log);
@@ -150,7 +150,7 @@ fn look_at(
             "nothing tells the id of the log, so what stands behind the header of chunk {number} \
              cannot be checked"
         ));
-        return Ok(Look::Told(Box::new(told)));
+        return Ok(ended(told, &pieces));
     };
     if let Some(footer) = &footer
         && let Some(header) = &told.header
@@ -170,11 +170,17 @@ fn look_at(
     let durable = Position::START;
     let Some(at) = at else {
         told.streams.lose();
-        return Ok(Look::Told(Box::new(told)));
+        return Ok(ended(told, &pieces));
     };
     let mut walk = Walk { known, told, number, pieces, salt, at, index, is_whole, durable };
     walk.all(&task.next, footer.as_ref(), shown)?;
     Ok(Look::Told(Box::new(walk.told)))
+}
+
+/// What is told of a chunk that cannot be walked, with what the disk did not give.
+fn ended(mut told: Told, pieces: &Pieces) -> Look {
+    pieces.gaps(told.number).into_iter().for_each(|gap| told.damage.add(gap));
+    Look::Told(Box::new(told))
 }
 
 /// Where the first group of a chunk stands and what it must fit, as its header says, or the chunk

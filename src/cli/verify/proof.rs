@@ -1,8 +1,9 @@
 //! Owns the short way through a sealed chunk: the proof that nothing at all is wrong with it.
 //!
 //! Promises: a chunk that is proved has no flaw that the long way would find. Where there is any
-//! doubt it gives up and says nothing, and the long way, which reads the chunk once more, names what
-//! is wrong. Memory: the sections of the chunk, a piece of its groups, and a number per stream.
+//! doubt it gives up and says nothing, and the long way, which reads the chunk once more, names
+//! what is wrong. Memory: the sections of the chunk, a piece of its groups, and a number per
+//! stream.
 
 use std::io;
 use std::sync::Arc;

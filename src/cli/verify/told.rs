@@ -1,8 +1,9 @@
 //! Owns what the verification of one chunk tells, before it is put together with that of the
 //! others.
 //!
-//! Promises: a pure value. What it says rests on the chunk, the header behind it and the hint alone,
-//! so chunks can be looked at in any order. Bounded: damage beyond a limit is counted and not kept.
+//! Promises: a pure value. What it says rests on the chunk, the header behind it and the hint
+//! alone, so chunks can be looked at in any order. Bounded: damage beyond a limit is counted and
+//! not kept.
 
 use super::super::walk::Finding;
 use super::streams::Runs;

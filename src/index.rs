@@ -21,6 +21,8 @@ pub(crate) mod segments;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "cli")]
+pub(crate) mod witness;
 
 use key::{Key, KeyKind};
 use memory::MemoryIndex;

@@ -1,9 +1,11 @@
 //! Owns the keeper's step, the control plane: zeros ahead of the writer, the next chunk, sealing,
-//! and the hint.
+//! the hint, and, when nothing else is to do, the scrub.
 //!
 //! Promises: the writer finds room ready in steady state; a full chunk gets its index without
 //! holding anybody up; the hint follows what is durable. A full disk is told and tried again by
 //! itself (R11). Never touches a byte that is settled.
+
+mod scrub;
 
 use std::io;
 use std::sync::Arc;
@@ -24,8 +26,10 @@ use crate::index::table::{self, SealedPlace, Table};
 use crate::options::Options;
 use crate::position::ChunkNumber;
 use crate::stage::page::StatsPage;
-use crate::stage::stats::StageMeter;
+use crate::stage::stats::{ScrubMeter, StageMeter};
 use crate::stage::{Failure, Step};
+
+use scrub::Scrub;
 
 /// How much is prepared in one step, so that sealing and hints get their turn.
 const PREPARE_STEP: u64 = 16 << 20;
@@ -42,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) page: Arc<StatsPage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) meter: Arc<StageMeter>,
+    pub(crate) scrub: Arc<ScrubMeter>,
 }
 
 /// The keeper.
@@ -56,6 +61,7 @@ pub(crate) struct Keeper {
     /// Not before this moment is a disk tried again that was full or refused a new file.
     retry_at: Duration,
     hint_due: Duration,
+    scrub: Option<Scrub>,
 }
 
 /// Why nothing could be prepared.
@@ -70,7 +76,8 @@ struct Refusal {
 impl Keeper {
     pub(crate) fn new(shared: Shared, options: Options, log: Uuid, hint: HintFile) -> Self {
         let (retry_at, hint_due) = (Duration::ZERO, Duration::ZERO);
-        Self { shared, options, log, hint, preparing: None, retry_at, hint_due }
+        let scrub = options.scrub.map(|rate| Scrub::new(rate, Arc::clone(&shared.scrub)));
+        Self { shared, options, log, hint, preparing: None, retry_at, hint_due, scrub }
     }
 
     /// Does the most urgent duty.
@@ -102,7 +109,21 @@ impl Keeper {
             }
             return self.worked();
         }
-        Step::Until(self.hint_due)
+        self.scrub(now)
+    }
+
+    /// Reads a piece of the sealed chunks, when that is wanted and due.
+    fn scrub(&mut self, now: Duration) -> Step {
+        let Shared { disk, segments, supply, failure, .. } = &self.shared;
+        match &mut self.scrub {
+            Some(scrub) if !supply.is_stopped() && failure.get().is_none() => {
+                match scrub.step(&**disk, segments, now) {
+                    Some(due) => Step::Until(due.min(self.hint_due)),
+                    None => Step::Worked,
+                }
+            }
+            _ => Step::Until(self.hint_due),
+        }
     }
 
     /// Writes what a clean close leaves behind.

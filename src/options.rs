@@ -70,6 +70,7 @@ pub struct Options {
     pub(crate) operation_horizon: Option<Duration>,
     pub(crate) create: bool,
     pub(crate) allow_network_file_system: bool,
+    pub(crate) scrub: Option<u64>,
 }
 
 impl Default for Options {
@@ -94,6 +95,7 @@ impl Default for Options {
             operation_horizon: None,
             create: true,
             allow_network_file_system: false,
+            scrub: None,
         }
     }
 }
@@ -200,6 +202,18 @@ impl Options {
         self
     }
 
+    /// Reads sealed chunks again and again in the background, at most this many bytes a second, and
+    /// checks every event and every section of them. Off by default; at least 4 KiB a second.
+    ///
+    /// It is the least urgent duty of the keeper's thread, and its only consequence is
+    /// [`Stats::scrub`](crate::Stats::scrub): damage never stops the log. A round takes the size of
+    /// the sealed chunks divided by this number. Memory: the largest group of the log.
+    #[must_use]
+    pub fn scrub(mut self, bytes_per_second: u64) -> Self {
+        self.scrub = Some(bytes_per_second);
+        self
+    }
+
     pub(crate) fn check(&self) -> Result<(), OpenError> {
         let invalid = |option, problem: &str| {
             Err(OpenError::InvalidOption { option, problem: problem.to_owned() })
@@ -221,6 +235,9 @@ impl Options {
         }
         if self.prepare_ahead > CHUNK_SIZE_MAX {
             return invalid("prepare_ahead", "must be at most 2 GiB");
+        }
+        if self.scrub.is_some_and(|rate| rate < 4096) {
+            return invalid("scrub", "must be at least 4 KiB a second");
         }
         if self.spin > Duration::from_secs(1) {
             return invalid("spin", "must be at most one second");

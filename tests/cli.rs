@@ -6,6 +6,8 @@
 mod beside;
 #[path = "cli/conditions.rs"]
 mod conditions;
+#[path = "cli/inspect.rs"]
+mod inspect;
 #[path = "cli/mistakes.rs"]
 mod mistakes;
 #[path = "cli/queries.rs"]
@@ -437,26 +439,4 @@ fn json_has_the_promised_fields() {
     );
     assert_eq!(chunks.iter().map(|it| it["events"].as_u64().unwrap()).sum::<u64>(), 400);
     assert_eq!(chunks[0]["capacity"], 1 << 20);
-}
-
-#[test]
-fn inspect_shows_one_file() {
-    let (_dir, log) = flights();
-    let file = format!("{log}/chunk-0000000000");
-    let summary = good(&["inspect", &file]);
-    assert!(summary.contains("positions 0 to "), "{summary}");
-    assert!(good(&["inspect", &file, "--groups"]).trim_start().starts_with("OFFSET"));
-    let event = good(&["inspect", &file, "--event", "17", "--hex"]);
-    let line = FLIGHTS.lines().nth(17).unwrap();
-    let stream = json(line)["stream"].as_str().unwrap().to_owned();
-    assert!(event.contains(&stream), "{event}");
-    assert!(
-        event.contains("sound") && event.contains("|") || event.contains("{\"flight"),
-        "{event}"
-    );
-    let ran = run(&["inspect", &file, "--event", "999999"]);
-    assert_eq!(ran.code, 2);
-    let ran = run(&["inspect", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
-    assert_eq!(ran.code, 3);
-    assert!(ran.stderr.contains("is not a chunk file"), "{}", ran.stderr);
 }

@@ -204,6 +204,12 @@ pub(super) fn not_a_directory(place: &str) -> CliError {
         .next("name the directory of a log")
 }
 
+/// A file that is none of a log's chunks.
+pub(super) fn not_a_chunk(place: &str) -> CliError {
+    CliError::cannot(format_args!("{place} is not a chunk file"))
+        .next("name a file `chunk-...` in the directory of a log")
+}
+
 /// There is no log at this place.
 pub(super) fn missing(place: &str) -> CliError {
     CliError::cannot(format_args!("there is no log in {place}"))

@@ -4,67 +4,64 @@
 //! place, and all that can be read around it is shown.
 
 mod event;
+mod spot;
+mod survey;
 
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::show::{self, Output};
-use super::walk::{self, Finding, Group, Pieces};
+use super::show::Output;
+use super::walk::{self, Pieces};
 use super::{CliError, Outcome, args as values, failure};
 use crate::chunk::number_of;
-use crate::chunk::scan::{self, BadGroup, Cursor};
 use crate::disk::{Access, Disk, OsDisk};
 use crate::error::Damage;
 use crate::format::checksum::{ChunkSalt, LogSalt};
-use crate::format::footer::{FOOTER_SIZE, Footer, Section};
-use crate::format::header::ChunkHeader;
+use crate::format::footer::{FOOTER_SIZE, Footer};
+use crate::format::header::{ChainEnd, ChunkHeader};
 use crate::format::page::Flaw;
-use crate::format::{CHUNK_HEADER_SIZE, VERSION, is_zero};
+use crate::format::{CHUNK_HEADER_SIZE, Fields};
 use crate::position::{ChunkNumber, Position};
 
-/// Rows of the list of groups that are laid out together.
-const PAGE: usize = 500;
-
 /// Look into one chunk file: header, groups, events, footer and sections
+///
+/// Where there is damage, shows the bytes around it, which structure they belong to, and what
+/// stands before and behind.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   paperchase inspect data/chunk-0000000000
   paperchase inspect data/chunk-0000000000 --groups
-  paperchase inspect data/chunk-0000000000 --event 17 --hex")]
+  paperchase inspect data/chunk-0000000000 --event 17 --hex
+  paperchase inspect data/chunk-0000000000 --at 20000")]
 pub(super) struct Args {
     /// A chunk file
     file: PathBuf,
     /// List the groups
-    #[arg(long, conflicts_with = "event")]
+    #[arg(long, conflicts_with_all = ["event", "at"])]
     groups: bool,
     /// Show the event at this position
     #[arg(long, value_name = "POSITION", value_parser = values::number)]
     event: Option<u64>,
+    /// Show what covers the byte at this offset of the file, and the bytes around it
+    #[arg(long, value_name = "OFFSET", value_parser = values::number, conflicts_with = "event")]
+    at: Option<u64>,
     /// With --event: show its bytes too
     #[arg(long, requires = "event")]
     hex: bool,
+    /// JSON: one object, or one a line for each group
+    #[arg(long, conflicts_with = "hex")]
+    json: bool,
 }
 
-/// A chunk file with a sound header.
+/// A chunk file.
 struct Chunk {
+    /// Where it is damaged: what can be known of it otherwise.
     header: ChunkHeader,
+    header_damage: Option<Damage>,
     salt: ChunkSalt,
     pieces: Pieces,
     footer: Result<Option<Footer>, Damage>,
-}
-
-/// What the walk over all groups finds.
-#[derive(Default)]
-struct Survey {
-    groups: u64,
-    appends: u64,
-    events: u64,
-    end: Option<Cursor>,
-    damage: Vec<Finding>,
-    /// Bytes behind the last group that are no group and may yet become one.
-    unfinished: Option<String>,
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
@@ -83,40 +80,55 @@ pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     })?;
     let mut output = Output::new();
     let block = pieces.bytes(0, CHUNK_HEADER_SIZE).map_err(reading)?;
-    let header = match ChunkHeader::decode(&block) {
-        Ok(header) => header,
-        Err(_) if is_zero(&block) => {
-            output.line(
-                "blank: this file lies ready for the next chunk, nothing was written to it",
-            )?;
+    let (header, header_damage) = match ChunkHeader::decode(&block) {
+        Ok(header) => (header, None),
+        Err(_) if is_blank(&mut pieces).map_err(reading)? => {
+            let text = "blank: this file lies ready for the next chunk, nothing was written to it";
+            match args.json {
+                true => output.json(&serde_json::json!({ "state": "blank" }))?,
+                false => output.line(text)?,
+            }
             output.finish()?;
             return Ok(Outcome::Good);
         }
         Err(Flaw::Magic) if named(&args.file).is_none() => {
-            return Err(CliError::cannot(format_args!("{place} is not a chunk file"))
-                .next("name a file `chunk-...` in the directory of a log"));
+            return Err(failure::not_a_chunk(&place));
         }
         Err(flaw) => {
             let number = named(&args.file).unwrap_or_default();
             let damage = walk::header_damage(number, flaw);
-            return Err(CliError::damage(format_args!("{place} is damaged: {damage}"))
-                .next("`paperchase verify` on the whole log tells what stands behind the header"));
+            match guess(&block, number, &mut pieces).map_err(reading)? {
+                Some(header) => (header, Some(damage)),
+                None => return lost(&place, &block, damage, output),
+            }
         }
     };
     let salt = LogSalt::new(header.log).chunk(header.number);
     let footer = read_footer(&header, &mut pieces).map_err(reading)?;
-    let mut chunk = Chunk { header, salt, pieces, footer };
-    let sound = match args.event {
-        Some(position) => {
+    let mut chunk = Chunk { header, header_damage, salt, pieces, footer };
+    let sound = match (args.event, args.at) {
+        (Some(position), _) => {
             let position = Position::new(position);
-            event::show(&mut chunk, position, args.hex, &mut output).map_err(
-                |error| match error {
-                    event::Missing::Unreadable(error) => reading(error),
-                    event::Missing::Absent(error) | event::Missing::Output(error) => error,
-                },
-            )?
+            let form = event::Form { hex: args.hex, json: args.json };
+            event::show(&mut chunk, position, form, &mut output).map_err(|error| match error {
+                event::Missing::Unreadable(error) => reading(error),
+                event::Missing::Absent(error) | event::Missing::Output(error) => error,
+            })?
         }
-        None => chunk.show(args.groups, &mut output, &reading)?,
+        (_, Some(offset)) if offset >= chunk.pieces.size => {
+            let text = format_args!("{place} has {} bytes", chunk.pieces.size);
+            return Err(CliError::usage(text).next("name an offset within the file"));
+        }
+        (_, Some(offset)) => {
+            let spot = chunk.spot(offset).map_err(reading)?;
+            if args.json {
+                output.json(&spot)?;
+            } else {
+                spot.print(&mut output)?;
+            }
+            spot.is_sound()
+        }
+        _ => chunk.show(args.groups, args.json, &mut output, &reading)?,
     };
     output.finish()?;
     Ok(if sound { Outcome::Good } else { Outcome::Damage })
@@ -127,11 +139,68 @@ fn open(path: &Path) -> io::Result<Pieces> {
     let name =
         path.file_name().and_then(|name| name.to_str()).ok_or(io::ErrorKind::InvalidInput)?;
     let disk = OsDisk::open(directory.unwrap_or(Path::new(".")))?;
-    Pieces::new(disk.open(name, Access::Read)?)
+    Pieces::past_gaps(disk.open(name, Access::Read)?)
 }
 
 fn named(path: &Path) -> Option<ChunkNumber> {
     number_of(path.file_name()?.to_str()?)
+}
+
+/// Whether nothing was ever written to a file.
+fn is_blank(pieces: &mut Pieces) -> io::Result<bool> {
+    let whole = 0..pieces.size;
+    Ok(pieces.is_zero(whole.clone())? && !pieces.has_gap(&whole))
+}
+
+/// What can be known of a chunk whose header is damaged: by its footer, or by the header's own
+/// fields when a group proves that they name the log and the chunk.
+fn guess(block: &[u8], named: ChunkNumber, pieces: &mut Pieces) -> io::Result<Option<ChunkHeader>> {
+    let footer = match pieces.size.checked_sub(FOOTER_SIZE) {
+        Some(offset) => Footer::decode(&pieces.bytes(offset, FOOTER_SIZE)?).ok(),
+        None => None,
+    };
+    let mut candidates: Vec<_> = footer.iter().map(|it| (it.log, it.number)).collect();
+    if let Some(fields) = Fields::of(block, 40) {
+        let log = uuid::Uuid::from_bytes(fields.array(16));
+        candidates.extend([(log, named), (log, ChunkNumber::new(fields.u64(32)))]);
+    }
+    for (log, number) in candidates {
+        let salt = LogSalt::new(log).chunk(number);
+        let group = pieces.resume(salt, CHUNK_HEADER_SIZE, pieces.size)?;
+        let footer = footer.as_ref().filter(|footer| footer.log == log);
+        if group.is_none() && footer.is_none() {
+            continue;
+        }
+        let first = group.filter(|group| group.offset == CHUNK_HEADER_SIZE);
+        let position = footer.map(|footer| footer.first_position);
+        return Ok(Some(ChunkHeader {
+            log,
+            number,
+            first_position: position
+                .or(group.map(|group| group.position))
+                .unwrap_or(Position::START),
+            capacity: pieces.size,
+            previous: ChainEnd { chain: first.map_or(0, |group| group.chain), data_end: 0 },
+            created: crate::Timestamp::default(),
+        }));
+    }
+    Ok(None)
+}
+
+/// Shows a header that is damaged so that nothing behind it can be read.
+fn lost(
+    place: &str,
+    block: &[u8],
+    damage: Damage,
+    mut output: Output,
+) -> Result<Outcome, CliError> {
+    output.line(format_args!("damage: {damage}"))?;
+    spot::print_rows(&spot::rows(0, &block[..block.len().min(128)]), &mut output)?;
+    output.finish()?;
+    Err(CliError::damage(format_args!(
+        "{place}: neither its header nor a footer tells the log, so no group can be read"
+    ))
+    .next("`paperchase verify` on the whole log tells what stands behind the header"))
 }
 
 /// The footer, none where there is no sign of one, or what is wrong with it.
@@ -155,259 +224,4 @@ fn read_footer(
             Err(Damage::new(place, what, expected, found))
         }
     })
-}
-
-impl Chunk {
-    /// Prints what the file holds. Whether all of it is sound.
-    fn show(
-        &mut self,
-        list: bool,
-        output: &mut Output,
-        reading: &dyn Fn(io::Error) -> CliError,
-    ) -> Result<bool, CliError> {
-        let mut survey = Survey::default();
-        let mut page = Vec::new();
-        let mut at = Some(Cursor::start(&self.header));
-        let mut is_first = true;
-        while let Some(place) = at {
-            let (next, row) = self.step(&place, &mut survey).map_err(reading)?;
-            at = next;
-            page.extend(row.filter(|_| list));
-            if page.len() == PAGE || (at.is_none() && list) {
-                print_groups(&page, is_first, output)?;
-                is_first = false;
-                page.clear();
-            }
-        }
-        if !list {
-            output.table(&show::facts(self.facts(&survey)))?;
-            survey.damage.extend(self.footer.as_ref().err().cloned().map(Finding::from));
-            if let Ok(Some(footer)) = self.footer.clone() {
-                self.sections(&footer, &mut survey, output).map_err(reading)??;
-            }
-        }
-        for damage in &survey.damage {
-            output.line(format_args!("damage: {damage}"))?;
-        }
-        if let Some(unfinished) = &survey.unfinished {
-            output.line(format_args!("note: {unfinished}"))?;
-        }
-        Ok(survey.damage.is_empty())
-    }
-
-    /// Takes the group at `at` into the survey: where the next one stands, and the row of this one.
-    fn step(
-        &mut self,
-        at: &Cursor,
-        survey: &mut Survey,
-    ) -> io::Result<(Option<Cursor>, Option<Row>)> {
-        let end = match &self.footer {
-            Ok(Some(footer)) => footer.end.data_end,
-            _ => self.pieces.size,
-        };
-        survey.end = Some(*at);
-        if at.offset >= end {
-            return Ok((None, None));
-        }
-        match self.pieces.group(self.salt, at, end)? {
-            Ok(group) => {
-                self.events(&group, survey);
-                Ok((Some(at.after(&group.checked)), Some(row(&group))))
-            }
-            Err(bad) => {
-                let rest = self.pieces.rest(self.salt, at.offset)?;
-                let is_sealed = matches!(self.footer, Ok(Some(_)));
-                if !is_sealed && rest.garbage.is_none() {
-                    return Ok((None, None));
-                }
-                // What was durable says so further on; else this may be the end of the log.
-                if !is_sealed && rest.durable <= at.position {
-                    survey.unfinished = Some(unfinished(at, &bad, rest.garbage));
-                    return Ok((None, None));
-                }
-                let place = (self.header.number, at.offset);
-                let (header, damage) = self.pieces.diagnose(self.salt, place, bad)?;
-                survey.damage.extend(damage);
-                let next = match header {
-                    Some(group) => Some(at.after(&group)),
-                    None => self.pieces.resume(self.salt, at.offset + 8, end)?,
-                };
-                Ok((next, None))
-            }
-        }
-    }
-
-    fn events(&self, group: &Group, survey: &mut Survey) {
-        let header = &group.checked.header;
-        survey.groups += 1;
-        survey.appends += u64::from(header.appends);
-        survey.events += u64::from(header.events);
-        let visited = scan::visit_events(&group.body, self.salt, &group.at, header, &mut |_| {});
-        if let Err((offset, flaw)) = visited {
-            survey.damage.push(walk::event_damage((self.header.number, offset), flaw).into());
-        }
-    }
-
-    fn facts(&self, survey: &Survey) -> Vec<(&'static str, String)> {
-        let header = &self.header;
-        let chain = |chain: u64| format!("{chain:#018x}");
-        let end = survey.end.unwrap_or(Cursor::start(header));
-        let events = match end.position.since(header.first_position) {
-            0 => "none".to_owned(),
-            all => format!(
-                "{}, positions {} to {}",
-                show::count(all),
-                show::count(header.first_position.get()),
-                show::count(end.position.get() - 1)
-            ),
-        };
-        vec![
-            ("log id", header.log.to_string()),
-            ("format version", VERSION.to_string()),
-            ("chunk", show::count(header.number.get())),
-            ("state", self.state()),
-            ("created", show::time(header.created)),
-            ("capacity", show::size(header.capacity)),
-            (
-                "file size",
-                format!(
-                    "{} ({} bytes)",
-                    show::size(self.pieces.size),
-                    show::count(self.pieces.size)
-                ),
-            ),
-            (
-                "chunk before",
-                match header.number {
-                    ChunkNumber::FIRST => "none".to_owned(),
-                    _ => format!(
-                        "ends at offset {}, chain {}",
-                        show::count(header.previous.data_end),
-                        chain(header.previous.chain)
-                    ),
-                },
-            ),
-            (
-                "groups",
-                format!(
-                    "{} of {}",
-                    show::count(survey.groups),
-                    show::counted(survey.appends, "append")
-                ),
-            ),
-            ("events", events),
-            (
-                "ends",
-                format!(
-                    "at offset {} ({} full), chain {}",
-                    show::count(end.offset),
-                    show::percent(end.offset, header.capacity),
-                    chain(end.chain)
-                ),
-            ),
-            (
-                "last written",
-                if survey.groups == 0 { "-".to_owned() } else { show::time(end.time) },
-            ),
-        ]
-    }
-
-    fn state(&self) -> String {
-        match &self.footer {
-            Ok(Some(_)) => "sealed".to_owned(),
-            Ok(None) => "active, or waiting to be sealed".to_owned(),
-            Err(_) => "sealed, with a damaged footer".to_owned(),
-        }
-    }
-
-    /// Prints the footer's list of sections, with what their checksums say.
-    fn sections(
-        &mut self,
-        footer: &Footer,
-        survey: &mut Survey,
-        output: &mut Output,
-    ) -> io::Result<Result<(), CliError>> {
-        let mut table = show::table(["SECTION", ">OFFSET", ">BYTES", "CHECKSUM"]);
-        for section in &footer.sections {
-            let bytes = self.pieces.bytes(section.offset, section.length)?;
-            let checksum = self.salt.at_place(section.offset, &bytes);
-            let verdict = if checksum == section.checksum { "sound" } else { "DAMAGED" };
-            table.add_row([
-                section_name(section),
-                show::count(section.offset),
-                show::count(section.length),
-                format!("{:#010x} {verdict}", section.checksum),
-            ]);
-            if checksum != section.checksum {
-                let [expected, found] =
-                    [checksum, section.checksum].map(|checksum| format!("{checksum:#010x}"));
-                let place = (self.header.number, section.offset);
-                let damage = Damage::new(place, "section checksum", expected, found);
-                survey.damage.push(damage.into());
-            }
-        }
-        let summary = format!(
-            "\nfooter: {}, {}, from {} to {}",
-            show::counted(footer.ordinals.into(), "event"),
-            show::counted(footer.keys.into(), "key"),
-            show::time(footer.first_time),
-            show::time(footer.last_time)
-        );
-        Ok(output.line(summary).and_then(|()| output.table(&table)))
-    }
-}
-
-fn unfinished(at: &Cursor, bad: &BadGroup, garbage: Option<Range<u64>>) -> String {
-    let bytes = garbage.map_or(0, |garbage| garbage.end - garbage.start);
-    format!(
-        "{} at offset {} are no sound group ({}: expected {}, found {}): a write in progress, or \
-         the torn end of one; `paperchase verify` on the log tells which",
-        show::counted(bytes, "byte"),
-        show::count(at.offset),
-        bad.what,
-        bad.expected,
-        bad.found
-    )
-}
-
-fn section_name(section: &Section) -> String {
-    let names = ["offsets", "keys", "names", "postings", "filter"];
-    let index = usize::try_from(section.kind).unwrap_or(usize::MAX);
-    match index.checked_sub(1).and_then(|index| names.get(index)) {
-        Some(name) => (*name).to_owned(),
-        None => format!("unknown kind {}", section.kind),
-    }
-}
-
-/// A row of the list of groups.
-type Row = [String; 8];
-
-fn row(group: &Group) -> Row {
-    let header = &group.checked.header;
-    [
-        show::count(group.at.offset),
-        show::count(header.first_position.get()),
-        show::count(header.events),
-        show::count(header.appends),
-        show::count(header.body_length),
-        show::count(header.durable_through.get()),
-        show::time(header.time),
-        format!("{:#018x}", group.checked.chain()),
-    ]
-}
-
-fn print_groups(rows: &[Row], is_first: bool, output: &mut Output) -> Result<(), CliError> {
-    let mut table = show::table([
-        ">OFFSET",
-        ">FIRST POSITION",
-        ">EVENTS",
-        ">APPENDS",
-        ">BYTES",
-        ">DURABLE THROUGH",
-        "TIME",
-        "CHAIN",
-    ]);
-    table.add_rows(rows.iter().cloned());
-    let lines = table.lines().skip(usize::from(!is_first));
-    lines.into_iter().try_for_each(|line| output.line(line.trim_end()))
 }

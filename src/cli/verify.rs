@@ -4,167 +4,214 @@
 //! torn end of a write that was never acked, by the rule that recovery goes by (R6). Beside a
 //! writer it checks what is durable.
 
+mod alone;
 mod chunk;
+mod proof;
 mod report;
 mod sealed;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::path::PathBuf;
 
 use indicatif::ProgressBar;
-use uuid::Uuid;
 
 use super::files::{Files, Writer};
 use super::open::State;
-use super::walk::Finding;
 use super::{CliError, Outcome, failure, open, show};
 use crate::chunk::file_name;
-use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::clock::{Clock, SystemClock};
 use crate::error::Damage;
-use crate::format::header::ChainEnd;
-use crate::format::hint::Hint;
-use crate::position::{ChunkNumber, Position};
+use crate::format::header::{ChainEnd, ChunkHeader};
+use crate::position::ChunkNumber;
+use crate::stage::worker;
 
-use chunk::Next;
+use chunk::{Known, Look, Next, Task, look};
 use report::Report;
 use streams::Versions;
-
-/// Most places of damage that are kept; more are counted.
-const DAMAGE_MAX: usize = 10_000;
+use told::{Before, Counts, Found, Told};
 
 /// Check every checksum, chain, index and footer of a log
 ///
 /// Changes nothing. Lists all damage and exits with 1 where there is any. The torn end of a write
 /// that was never acked is no damage: the next open of the log takes it out and keeps it aside.
+/// Works beside a writer, and on one chunk file alone.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   paperchase verify data
-  paperchase verify data --json | jq '.damage[]'")]
+  paperchase verify data --json | jq '.damage[]'
+  paperchase verify backup/chunk-0000000007")]
 pub(super) struct Args {
-    /// Directory of the log
-    dir: PathBuf,
+    /// Directory of the log, or one chunk file of it
+    #[arg(value_name = "DIR|FILE")]
+    path: PathBuf,
     /// One JSON object
     #[arg(long)]
     json: bool,
+    /// Chunks that are read at once; one per core by default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
-    let files = Files::of(&args.dir)?;
+    if args.path.is_file() {
+        return alone::run(&args.path, args.json);
+    }
+    let files = Files::of(&args.path)?;
     if files.hint().is_none() && files.chunks.iter().all(|number| files.is_blank(*number)) {
         return Err(failure::missing(&files.place));
     }
     let clock = SystemClock::default();
     let started = clock.monotonic();
-    let bar = show::progress(Some(0));
-    let mut check = Check::new(&files, bar);
+    let mut check = Check::new(&files, show::progress(Some(0)));
     // The hint comes first: it may only grow while a writer goes on, and must not be ahead of what
     // is seen after it.
     let writer = open::writer(&files);
-    check.hint = files.hint();
+    check.known.hint = files.hint();
     if let Writer::Process(pid) = writer {
-        let view = open::view(&args.dir, State::Open(pid))
+        let view = open::view(&args.path, State::Open(pid))
             .map_err(|error| CliError::open(&files.place, &error))?;
-        check.limit = Some(view.end());
+        check.known.limit = Some(view.end());
     }
     // The list of chunks comes last, so that it holds all that the snapshot may need.
-    let files = Files::of(&args.dir)?;
-    check.all(&files)?;
+    let files = Files::of(&args.path)?;
+    check.all(&files, args.jobs.map_or_else(worker::cores, usize::from))?;
     check.bar.finish_and_clear();
     let took = clock.monotonic().saturating_sub(started);
     Report::of(&check, took).print(args.json)?;
-    Ok(if check.damage_count == 0 { Outcome::Good } else { Outcome::Damage })
+    Ok(if check.damage.count == 0 { Outcome::Good } else { Outcome::Damage })
 }
 
-/// The state of a verification.
+/// The state of a verification: what the chunks tell, put together in their order.
 #[derive(Debug)]
 struct Check {
-    log: Option<Uuid>,
-    hint: Option<Hint>,
-    /// Beside a writer: the end of what is checked.
-    limit: Option<Position>,
+    known: Known,
     /// How the next chunk must continue; `None` where damage has hidden it.
     before: Option<Before>,
-    /// All events below were durable, as far as the groups say.
-    durable: Position,
     versions: Versions,
-    damage: Vec<Finding>,
-    damage_count: u64,
+    damage: Found,
     notes: Vec<String>,
-    chunks: u64,
-    sealed: u64,
-    groups: u64,
-    events: u64,
-    /// Events that damage hides, as far as their number is known.
-    uncounted: u64,
-    bytes: u64,
+    counts: Counts,
     bar: ProgressBar,
 }
 
-/// The end of the chunk before.
+/// A chunk file and its place in the row of them.
 #[derive(Clone, Copy, Debug)]
-struct Before {
-    end: ChainEnd,
-    position: Position,
-    time: Timestamp,
+struct Place {
+    number: ChunkNumber,
+    /// Whether the file of the chunk before is there.
+    follows: bool,
+    next: Option<ChunkNumber>,
 }
 
 impl Check {
     fn new(files: &Files, bar: ProgressBar) -> Self {
+        let headers = files.chunks.iter().find_map(|number| files.header(*number));
         Self {
-            log: files.chunks.iter().find_map(|number| files.header(*number)).map(|head| head.log),
-            hint: None,
-            limit: None,
-            before: None,
-            durable: Position::START,
+            known: Known { log: headers.map(|header| header.log), ..Known::default() },
+            before: Some(Before::start()),
             versions: Versions::default(),
-            damage: Vec::new(),
-            damage_count: 0,
+            damage: Found::default(),
             notes: Vec::new(),
-            chunks: 0,
-            sealed: 0,
-            groups: 0,
-            events: 0,
-            uncounted: 0,
-            bytes: 0,
+            counts: Counts::default(),
             bar,
         }
     }
 
-    fn all(&mut self, files: &Files) -> Result<(), CliError> {
-        let start = Before {
-            end: ChainEnd::default(),
-            position: Position::START,
-            time: Timestamp::default(),
-        };
-        self.before = Some(start);
+    fn all(&mut self, files: &Files, jobs: usize) -> Result<(), CliError> {
         self.find_missing(files);
-        let mut chunks = &files.chunks[..];
-        if let [rest @ .., last] = chunks
-            && files.is_blank(*last)
-        {
-            // The file that lies ready for the next chunk.
-            chunks = rest;
-        }
-        let mut expected = ChunkNumber::FIRST;
-        for (index, number) in chunks.iter().enumerate() {
-            if *number != expected {
-                self.before = None;
-                self.versions.lose();
+        let places = places(files);
+        let sizes = places.iter().filter_map(|place| files.size(place.number));
+        self.bar.set_length(sizes.sum());
+        let (known, bar) = (self.known, self.bar.clone());
+        let work = |index: usize| {
+            let task = task(files, &places[index])?;
+            let looked = look(&known, &task, None, &bar);
+            Ok((task, looked))
+        };
+        let mut failed = None;
+        let mut link = |index: usize, looked: Result<(Task, Look), CliError>| {
+            match looked {
+                Ok((task, look)) => self.link(&places[index], &task, look),
+                Err(error) => failed = Some(error),
             }
-            expected = number.next();
-            let header = chunks.get(index + 1).map(|next| files.header(*next));
-            let next = match &header {
-                None => Next::Nothing,
-                Some(Some(header)) if header.number == expected => Next::Chunk(header),
-                Some(_) => Next::Damaged,
-            };
-            self.chunk(files, *number, next)?;
+            self.bar.set_message(format!("chunk {} of {}", index + 1, places.len()));
+            failed.is_none()
+        };
+        worker::in_order(jobs, places.len(), &work, &mut link);
+        if let Some(error) = failed {
+            return Err(error);
         }
         self.end(files);
         Ok(())
+    }
+
+    /// Takes what a look at the next chunk came to.
+    fn link(&mut self, place: &Place, task: &Task, looked: Look) {
+        if !place.follows {
+            self.before = None;
+            self.versions.lose();
+        }
+        let limit = self.known.limit;
+        if limit.zip(self.before).is_some_and(|(limit, before)| before.position >= limit) {
+            return;
+        }
+        let looked = match looked {
+            Look::NeedsStart => look(&self.known, task, Some(self.before), &self.bar),
+            looked => looked,
+        };
+        if let Look::Told(told) = looked {
+            self.take(place, *told);
+        }
+    }
+
+    fn take(&mut self, place: &Place, told: Told) {
+        self.counts.add(&told.counts);
+        if let Some(header) = told.header.as_ref().filter(|_| !told.is_foreign) {
+            self.continues(header, told.first);
+        }
+        self.damage.take(told.damage);
+        self.notes.extend(told.notes);
+        if told.is_foreign {
+            self.before = None;
+            self.versions.lose();
+            return;
+        }
+        if told.is_sealed && place.next.is_none() && self.known.limit.is_none() {
+            // A chunk is sealed only when the one behind it holds durable events.
+            let missing = (place.number.next(), 0);
+            let mut places = self.damage.places.iter();
+            if !places.any(|it| (it.damage.chunk, it.damage.offset) == missing) {
+                self.damage.add(Damage::new(missing, "chunk file", "present", "missing"));
+            }
+        }
+        for unfit in self.versions.link(told.streams) {
+            let (at, what) = ((place.number, unfit.offset), "version in the stream");
+            self.damage.add(Damage::new(at, what, unfit.expected, unfit.found));
+        }
+        self.before = told.end;
+    }
+
+    /// Compares how a chunk begins with how the one before ends.
+    fn continues(&mut self, header: &ChunkHeader, first: Option<(u64, crate::Timestamp)>) {
+        let Some(before) = self.before else { return };
+        let number = header.number;
+        let mut unfit = |offset, what, expected: String, found: String| {
+            if expected != found {
+                self.damage.add(Damage::new((number, offset), what, expected, found));
+            }
+        };
+        let end = |end: ChainEnd| format!("chain {:#018x} at {}", end.chain, end.data_end);
+        let (expected, found) = (before.position, header.first_position);
+        unfit(0, "first position of the chunk", expected.to_string(), found.to_string());
+        unfit(0, "end of the chunk before", end(before.end), end(header.previous));
+        if let Some((offset, time)) = first.filter(|(_, time)| *time < before.time) {
+            let expected = format!("at least {} ns", before.time.as_nanos());
+            unfit(offset, "time", expected, format!("{} ns", time.as_nanos()));
+        }
     }
 
     /// Names the chunks that have no file though one behind them has, a gap at a time.
@@ -177,7 +224,7 @@ impl Check {
             }
             expected = number.next();
         }
-        let hinted = self.hint.map(|hint| hint.chunk.next());
+        let hinted = self.known.hint.map(|hint| hint.chunk.next());
         if let Some(behind) = hinted.filter(|behind| expected < *behind) {
             self.missing(expected, behind, "the hint names the last");
         }
@@ -190,19 +237,20 @@ impl Check {
         } else {
             format!("chunks {first} to {last} are missing; {witness}")
         };
-        self.damaged(Damage::new((first, 0), "chunk file", "present", found));
+        self.damage.add(Damage::new((first, 0), "chunk file", "present", found));
     }
 
     /// Compares the end of the log with what is known of it otherwise.
     fn end(&mut self, files: &Files) {
         if let Some(before) = self.before
-            && let Some(hint) = self.hint.filter(|hint| hint.durable_through > before.position)
+            && let Some(hint) =
+                self.known.hint.filter(|hint| hint.durable_through > before.position)
         {
             let place = (hint.chunk, hint.end.data_end);
             let expected =
                 format!("events up to position {} (from the hint)", hint.durable_through);
             let found = format!("the end of the log at {}", before.position);
-            self.damaged(Damage::new(place, "durable events", expected, found));
+            self.damage.add(Damage::new(place, "durable events", expected, found));
         }
         self.note_unclosed(files);
         let kept = files.names.iter().filter(|name| name.starts_with("lost-"));
@@ -213,21 +261,41 @@ impl Check {
 
     /// Says what of the log's end is not as a close leaves it. A writer has not closed it yet.
     fn note_unclosed(&mut self, files: &Files) {
-        if self.limit.is_some() {
+        if self.known.limit.is_some() {
             return;
         }
-        let note = match self.hint {
+        let note = match self.known.hint {
             None => "the hint is missing: the groups alone tell how far the log was durable",
             Some(_) if !files.is_clean() => "the log was not closed; the next open recovers it",
             Some(_) => return,
         };
         self.notes.push(note.to_owned());
     }
+}
 
-    fn damaged(&mut self, finding: impl Into<Finding>) {
-        self.damage_count += 1;
-        if self.damage.len() < DAMAGE_MAX {
-            self.damage.push(finding.into());
-        }
+/// The chunks that have a file, but for one that lies ready for the next chunk.
+fn places(files: &Files) -> Vec<Place> {
+    let mut chunks = &files.chunks[..];
+    if let [rest @ .., last] = chunks
+        && files.is_blank(*last)
+    {
+        chunks = rest;
     }
+    let mut expected = ChunkNumber::FIRST;
+    let place = |(index, number): (usize, &ChunkNumber)| {
+        let follows = *number == expected;
+        expected = number.next();
+        Place { number: *number, follows, next: chunks.get(index + 1).copied() }
+    };
+    chunks.iter().enumerate().map(place).collect()
+}
+
+fn task(files: &Files, place: &Place) -> Result<Task, CliError> {
+    let file = files.open(place.number)?;
+    let next = match place.next.map(|next| files.header(next)) {
+        None => Next::Nothing,
+        Some(Some(header)) if header.number == place.number.next() => Next::Chunk(header),
+        Some(_) => Next::Damaged,
+    };
+    Ok(Task { file, number: place.number, next })
 }

@@ -22,8 +22,11 @@ use crate::format::page::Flaw;
 use crate::format::{ALIGNMENT, GROUP_HEADER_SIZE, is_zero};
 use crate::position::{ChunkNumber, Position};
 
-/// How much is read at once.
-const PIECE: u64 = 1 << 20;
+/// How much is read at once: several of the largest groups that are usual, of which the last is
+/// mostly cut and read again with the next piece.
+const PIECE: u64 = 4 << 20;
+/// How much is lost with a byte that cannot be read.
+const SECTOR: u64 = 4096;
 
 /// The bytes of a file, read in pieces.
 #[derive(Debug)]
@@ -32,6 +35,16 @@ pub(super) struct Pieces {
     pub(super) size: u64,
     piece: Bytes,
     start: u64,
+    /// What could not be read and is taken for zeros, in the order in which it was met; `None`
+    /// where an error of a read is an error.
+    gaps: Option<Vec<Gap>>,
+}
+
+/// A part of a file that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Gap {
+    range: Range<u64>,
+    error: String,
 }
 
 /// A group that fits its checksums and what came before it.
@@ -76,7 +89,12 @@ pub(super) struct Rest {
 impl Pieces {
     pub(super) fn new(file: Arc<dyn DiskFile>) -> io::Result<Self> {
         let size = file.size()?;
-        Ok(Self { file, size, piece: Bytes::new(), start: 0 })
+        Ok(Self { file, size, piece: Bytes::new(), start: 0, gaps: None })
+    }
+
+    /// The same, but what cannot be read is taken for zeros and noted, and the rest is read.
+    pub(super) fn past_gaps(file: Arc<dyn DiskFile>) -> io::Result<Self> {
+        Ok(Self { gaps: Some(Vec::new()), ..Self::new(file)? })
     }
 
     /// The bytes from `offset`, as many as wanted or as there are.
@@ -85,15 +103,56 @@ impl Pieces {
         let offset = offset.min(end);
         if offset < self.start || end > self.start + self.piece.len() as u64 {
             let wanted = (end - offset).max(PIECE).min(self.size - offset);
-            let mut piece = vec![0; usize::try_from(wanted).map_err(io::Error::other)?];
             // An old piece must not answer for a place that could not be read.
-            self.piece = Bytes::new();
-            self.file.read_at(&mut piece, offset)?;
-            (self.piece, self.start) = (piece.into(), offset);
+            let old = std::mem::take(&mut self.piece);
+            // Its room serves again, unless somebody still looks at it.
+            let mut piece = old.try_into_mut().unwrap_or_default();
+            piece.resize(usize::try_from(wanted).map_err(io::Error::other)?, 0);
+            self.fill(&mut piece, offset)?;
+            (self.piece, self.start) = (piece.freeze(), offset);
         }
         let (start, length) = (offset - self.start, end - offset);
         let start = usize::try_from(start).map_err(io::Error::other)?;
         Ok(self.piece.slice(start..start + usize::try_from(length).map_err(io::Error::other)?))
+    }
+
+    fn fill(&mut self, piece: &mut [u8], offset: u64) -> io::Result<()> {
+        let Some(gaps) = &mut self.gaps else {
+            return self.file.read_at(piece, offset);
+        };
+        if self.file.read_at(piece, offset).is_ok() {
+            return Ok(());
+        }
+        // One bad sector fails the whole call, so each is asked for alone.
+        let (mut at, mut rest) = (offset, piece);
+        while !rest.is_empty() {
+            let length = (SECTOR - at % SECTOR).min(rest.len() as u64);
+            let (sector, behind) = rest.split_at_mut(length as usize);
+            if let Err(error) = self.file.read_at(sector, at) {
+                sector.fill(0);
+                add_gap(gaps, at..at + length, &error);
+            }
+            (at, rest) = (at + length, behind);
+        }
+        Ok(())
+    }
+
+    /// Whether a part of `range` was met that cannot be read.
+    pub(super) fn has_gap(&self, range: &Range<u64>) -> bool {
+        let mut gaps = self.gaps.iter().flatten();
+        gaps.any(|gap| gap.range.start < range.end && range.start < gap.range.end)
+    }
+
+    /// All parts that were met and cannot be read, as damage.
+    pub(super) fn gaps(&self, chunk: ChunkNumber) -> Vec<Finding> {
+        let mut gaps: Vec<_> = self.gaps.iter().flatten().collect();
+        gaps.sort_by_key(|gap| gap.range.start);
+        let damage = gaps.into_iter().map(|gap| {
+            let (start, length) = (gap.range.start, gap.range.end - gap.range.start);
+            let found = format!("{length} bytes that cannot be read: {}", gap.error);
+            Damage::new((chunk, start), "bytes of the file", "readable", found).into()
+        });
+        damage.collect()
     }
 
     /// The group at the cursor, when it is sound and ends at or before `end`.
@@ -181,14 +240,6 @@ impl Pieces {
         Ok(rest)
     }
 
-    /// All bytes of a file that nobody will ever change again, such as a sealed chunk. Those who
-    /// cannot bear the end of the process read them by calls first.
-    pub(super) fn mapped(&self) -> io::Result<Bytes> {
-        let map = self.file.map(self.size)?;
-        map.settle(self.size);
-        map.view(0..self.size).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
-    }
-
     /// Whether all bytes of `range` are zero.
     pub(super) fn is_zero(&mut self, range: Range<u64>) -> io::Result<bool> {
         let mut at = range.start;
@@ -254,6 +305,17 @@ impl Pieces {
             at += length;
         }
         Ok(found)
+    }
+}
+
+/// Adds a gap, grown together with one that it touches.
+fn add_gap(gaps: &mut Vec<Gap>, range: Range<u64>, error: &io::Error) {
+    if gaps.iter().any(|gap| gap.range.contains(&range.start)) {
+        return;
+    }
+    match gaps.iter_mut().find(|gap| gap.range.end == range.start) {
+        Some(gap) => gap.range.end = range.end,
+        None => gaps.push(Gap { range, error: error.to_string() }),
     }
 }
 

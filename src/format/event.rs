@@ -145,7 +145,8 @@ pub(crate) struct Layout {
     pub(crate) parts: Parts,
     pub(crate) tag_count: u8,
     flags: u8,
-    length: usize,
+    /// Without the padding.
+    pub(crate) length: usize,
 }
 
 impl Layout {

@@ -147,6 +147,16 @@ impl Footer {
         self.file_size.saturating_sub(FOOTER_SIZE)
     }
 
+    /// Where sections and footer lie, in the order of the file.
+    #[cfg(feature = "cli")]
+    pub(crate) fn parts(&self) -> Vec<std::ops::Range<u64>> {
+        let mut parts: Vec<_> =
+            self.sections.iter().map(|section| section.offset..section.end()).collect();
+        parts.push(self.offset()..self.file_size);
+        parts.sort_by_key(|part| part.start);
+        parts
+    }
+
     /// Position behind the last event of the chunk.
     pub(crate) fn end_position(&self) -> Position {
         self.first_position.plus(self.ordinals.into())

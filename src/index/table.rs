@@ -22,6 +22,8 @@ use crate::sync::OnceLock;
 mod build;
 #[cfg(any(test, feature = "cli"))]
 mod check;
+#[cfg(feature = "cli")]
+pub(crate) mod says;
 #[cfg(test)]
 mod tests;
 
@@ -95,10 +97,26 @@ impl Table {
     /// The index in `file`, the whole file of the sealed chunk whose footer is `footer`; or what is
     /// wrong with its sections. Looks at their places and lengths, not at their contents.
     pub(crate) fn open(file: &Bytes, footer: &Footer) -> Result<Self, &'static str> {
+        Self::of_sections(footer, &|place| {
+            let range = usize::try_from(place.offset).ok()?..usize::try_from(place.end()).ok()?;
+            // Asked first, because a slice outside its bytes panics.
+            file.get(range.clone()).map(|_| file.slice(range))
+        })
+    }
+
+    /// The same, of the bytes that `read` gives for each section; `None` where it has not all.
+    pub(crate) fn of_sections(
+        footer: &Footer,
+        read: &dyn Fn(&Section) -> Option<Bytes>,
+    ) -> Result<Self, &'static str> {
         let salt = LogSalt::new(footer.log).chunk(footer.number);
+        let part = |place: &Section| {
+            let bytes = read(place).filter(|bytes| bytes.len() as u64 == place.length)?;
+            Some(Part { place: *place, bytes, salt, sound: OnceLock::new() })
+        };
         let known = |kind, what, sound: &dyn Fn(u64) -> bool| {
             let place = footer.section(kind).filter(|place| sound(place.length)).ok_or(what)?;
-            Part::of(file, place, salt).ok_or(what)
+            part(place).ok_or(what)
         };
         let offsets = u64::from(footer.ordinals) * OFFSET_SIZE as u64;
         let keys = u64::from(footer.keys) * ROW_SIZE as u64;
@@ -119,7 +137,7 @@ impl Table {
             #[cfg(any(test, feature = "cli"))]
             others: (footer.sections.iter())
                 .filter(|place| !(section::OFFSETS..=section::OPERATIONS).contains(&place.kind))
-                .map(|place| Part::of(file, place, salt).ok_or("section of an unknown kind"))
+                .map(|place| part(place).ok_or("section of an unknown kind"))
                 .collect::<Result<_, _>>()?,
             ordinals: footer.ordinals,
             data_end: footer.end.data_end,
@@ -242,15 +260,6 @@ fn below(end: impl fmt::Display) -> String {
 }
 
 impl Part {
-    /// The section in the bytes of its file, when it lies within them.
-    fn of(file: &Bytes, place: &Section, salt: ChunkSalt) -> Option<Self> {
-        let range = usize::try_from(place.offset).ok()?..usize::try_from(place.end()).ok()?;
-        // Asked first, because a slice outside its bytes panics.
-        file.get(range.clone())?;
-        let (bytes, sound) = (file.slice(range), OnceLock::new());
-        Some(Self { place: *place, bytes, salt, sound })
-    }
-
     /// The bytes, which fit their checksum: looked at once, by whoever needs them first.
     fn sound(&self) -> Result<&Bytes, TableFlaw> {
         let checksum = || self.salt.at_place(self.place.offset, &self.bytes);

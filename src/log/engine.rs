@@ -25,7 +25,7 @@ use crate::stage::bell::Bell;
 use crate::stage::page::{Opening, StatsPage};
 use crate::stage::pending::PendingGroup;
 use crate::stage::queue::Queue;
-use crate::stage::stats::{DiskMeter, StageMeter, Stats};
+use crate::stage::stats::{DiskMeter, ScrubMeter, StageMeter, Stats};
 use crate::subscribe::feed::Feed;
 use crate::watermark::Watermarks;
 use crate::writer::{self, Submission, Writer};
@@ -60,6 +60,7 @@ pub(super) struct Meters {
     pub(super) chaser: Arc<StageMeter>,
     pub(super) keeper: Arc<StageMeter>,
     pub(super) disk: Arc<DiskMeter>,
+    pub(super) scrub: Arc<ScrubMeter>,
 }
 
 /// An opened log whose stages nobody steps yet.
@@ -162,6 +163,7 @@ impl Core {
             page: Arc::clone(&self.page),
             clock: Arc::clone(&self.clock),
             meter: Arc::clone(&self.meters.keeper),
+            scrub: Arc::clone(&self.meters.scrub),
         }
     }
 
@@ -198,6 +200,7 @@ impl Core {
             chaser: self.meters.chaser.snapshot(now),
             keeper: self.meters.keeper.snapshot(now),
             disk: self.meters.disk.snapshot(self.supply.waits()),
+            scrub: self.meters.scrub.snapshot(),
         }
     }
 }

@@ -33,6 +33,8 @@ pub(crate) mod modelled;
 mod queries;
 mod random;
 #[cfg(test)]
+mod scrubbing;
+#[cfg(test)]
 mod space;
 #[cfg(test)]
 mod stepped;

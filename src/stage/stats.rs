@@ -6,9 +6,11 @@
 //! from two snapshots (USE, B. Gregg).
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::position::Position;
+use crate::error::Damage;
+use crate::position::{ChunkNumber, Position};
 
 /// What a log has done since it was opened, from [`Log::stats`](crate::Log::stats).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +34,36 @@ pub struct Stats {
     pub keeper: StageStats,
     /// The disk, as the writer uses it.
     pub disk: DiskStats,
+    /// The reading of sealed chunks that [`Options::scrub`](crate::Options::scrub) asks for.
+    pub scrub: ScrubStats,
+}
+
+/// What scrubbing has read and found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ScrubStats {
+    /// Bytes read.
+    pub bytes: u64,
+    /// Chunks read to their end.
+    pub chunks: u64,
+    /// How often all sealed chunks were read.
+    pub rounds: u64,
+    /// Damaged places found; one that stays is found again in each round.
+    pub damages: u64,
+    /// The last of them. `paperchase verify` lists all, with what is wrong.
+    pub last_damage: Option<ScrubDamage>,
+}
+
+/// A damaged place that scrubbing found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ScrubDamage {
+    /// The chunk.
+    pub chunk: ChunkNumber,
+    /// Offset in the chunk's file.
+    pub offset: u64,
+    /// What was checked there.
+    pub what: &'static str,
 }
 
 /// The figures of one queue.
@@ -171,6 +203,35 @@ impl StageMeter {
             idle: self.idle.time() + waiting.unwrap_or_default(),
             items: self.items.get(),
             errors: self.errors.get(),
+        }
+    }
+}
+
+/// What scrubbing counts.
+#[derive(Debug, Default)]
+pub(crate) struct ScrubMeter {
+    pub(crate) bytes: Counter,
+    pub(crate) chunks: Counter,
+    pub(crate) rounds: Counter,
+    damages: Counter,
+    last: Mutex<Option<ScrubDamage>>,
+}
+
+impl ScrubMeter {
+    pub(crate) fn damage(&self, damage: &Damage) {
+        let (chunk, offset, what) = (damage.chunk, damage.offset, damage.what);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(ScrubDamage { chunk, offset, what });
+        self.damages.add(1);
+    }
+
+    pub(crate) fn snapshot(&self) -> ScrubStats {
+        ScrubStats {
+            bytes: self.bytes.get(),
+            chunks: self.chunks.get(),
+            rounds: self.rounds.get(),
+            damages: self.damages.get(),
+            last_damage: *self.last.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 }

@@ -61,3 +61,39 @@ fn readers_that_meet_after_a_kill_agree() {
         assert_eq!(output.stderr, b"");
     }
 }
+
+#[test]
+fn verify_beside_a_writer_that_rolls_finds_no_damage() {
+    let (_dir, log) = place();
+    let mut child = command(&["import", &log, "--acks", "--chunk-size", "1MiB"]).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut acks = BufReader::new(child.stdout.take().unwrap()).lines();
+    stdin.write_all(FLIGHTS.as_bytes()).unwrap();
+    acks.next().unwrap().unwrap();
+    let listening = std::thread::Builder::new().spawn(move || acks.count());
+    let stop = Arc::new(AtomicU64::new(0));
+    let stopped = Arc::clone(&stop);
+    let sending = std::thread::Builder::new().spawn(move || {
+        while stopped.load(Ordering::SeqCst) == 0 {
+            stdin.write_all(FLIGHTS.as_bytes()).unwrap();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    });
+    let (mut chunks, mut runs) = (0, 0);
+    while chunks < 4 || runs < 4 {
+        let jobs = ["1", "2", "8"][runs % 3];
+        let ran = run(&["verify", &log, "--json", "--jobs", jobs]);
+        assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+        let report = json(&ran.stdout);
+        assert!(report["checked_below"].as_u64().unwrap() > 0, "{report}");
+        let last = format!("{log}/chunk-{:010}", report["chunks"].as_u64().unwrap() - 1);
+        let alone = run(&["verify", &last]);
+        assert_eq!(alone.code, 0, "{}{}", alone.stdout, alone.stderr);
+        (chunks, runs) = (report["chunks"].as_u64().unwrap(), runs + 1);
+    }
+    stop.store(1, Ordering::SeqCst);
+    sending.unwrap().join().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    listening.unwrap().join().unwrap();
+    assert!(good(&["verify", &log]).contains("the log is sound"));
+}

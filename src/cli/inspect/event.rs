@@ -2,14 +2,13 @@
 //!
 //! Promises: finds the event by group headers alone, so damage elsewhere does not hide it.
 
-use std::fmt::Write;
 use std::io;
 
 use bytes::Bytes;
 
 use super::super::show::{self, Output};
 use super::super::{CliError, walk};
-use super::Chunk;
+use super::{Chunk, spot};
 use crate::format::event::{self, EventFlaw, Layout};
 use crate::format::group::CheckedHeader;
 use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE};
@@ -35,11 +34,18 @@ impl From<CliError> for Missing {
     }
 }
 
+/// How an event is shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form {
+    pub(super) hex: bool,
+    pub(super) json: bool,
+}
+
 /// Prints the event at `position`. Whether it is sound.
 pub(super) fn show(
     chunk: &mut Chunk,
     position: Position,
-    hex: bool,
+    form: Form,
     output: &mut Output,
 ) -> Result<bool, Missing> {
     let first = show::count(chunk.header.first_position.get());
@@ -60,6 +66,11 @@ pub(super) fn show(
             CliError::damage(text).next("look at the damage: `paperchase inspect FILE`"),
         ));
     };
+    if form.json {
+        let spot = chunk.spot(place)?;
+        output.json(&spot)?;
+        return Ok(event::decode(&bytes, chunk.salt, position).is_ok());
+    }
     let decoded = event::decode(&bytes, chunk.salt, position);
     match &decoded {
         Ok(event) => {
@@ -77,10 +88,10 @@ pub(super) fn show(
             output.line(format_args!("damage: {damage}"))?;
         }
     }
-    if hex {
+    if form.hex {
         let length = Layout::of(&bytes).map_or(event::FIXED_SIZE, |layout| layout.padded_length());
         output.line("")?;
-        dump(place, &bytes[..length.min(bytes.len())], output)?;
+        spot::print_rows(&spot::rows(place, &bytes[..length.min(bytes.len())]), output)?;
     }
     Ok(decoded.is_ok())
 }
@@ -163,25 +174,4 @@ fn facts(
         ("metadata", content(event.metadata(), event.metadata_kind())),
         ("data", content(event.data(), event.data_kind())),
     ]
-}
-
-/// Sixteen bytes a line: place in the file, hexadecimal, and the printable characters of ASCII.
-fn dump(offset: u64, bytes: &[u8], output: &mut Output) -> Result<(), CliError> {
-    for (index, row) in bytes.chunks(16).enumerate() {
-        let mut line = format!("{:08x} ", offset + 16 * index as u64);
-        for column in 0..16 {
-            let gap = if column == 8 { "  " } else { " " };
-            let _ = match row.get(column) {
-                Some(byte) => write!(line, "{gap}{byte:02x}"),
-                None => write!(line, "{gap}  "),
-            };
-        }
-        line.push_str("  ");
-        line.extend(row.iter().map(|byte| match byte {
-            b' '..=b'~' => char::from(*byte),
-            _ => '.',
-        }));
-        output.line(line)?;
-    }
-    Ok(())
 }

@@ -2,178 +2,239 @@
 //!
 //! Promises: goes on behind damage as soon as a sound group is found, and takes that group at its
 //! word. Judges the end of the last chunk as recovery does: what was durable and is not whole is
-//! damage, what was never acked is a torn end.
+//! damage, what was never acked is a torn end. Needs no other chunk, but for the header behind it.
 
 use std::io;
 use std::sync::Arc;
 
+use indicatif::ProgressBar;
+use uuid::Uuid;
+
+use super::super::show;
 use super::super::walk::{self, Group, Pieces, Rest};
-use super::super::{CliError, show};
-use super::{Before, Check, Files};
+use super::told::{Before, Told};
 use crate::chunk::scan::{self, BadGroup, Cursor};
-use crate::clock::Timestamp;
 use crate::disk::DiskFile;
 use crate::error::Damage;
 use crate::format::checksum::{ChunkSalt, LogSalt};
 use crate::format::footer::{FOOTER_SIZE, Footer};
-use crate::format::header::{ChainEnd, ChunkHeader};
+use crate::format::header::ChunkHeader;
+use crate::format::hint::Hint;
 use crate::format::{ALIGNMENT, CHUNK_HEADER_SIZE};
-use crate::index::memory::{Entry, MemoryIndex};
-use crate::position::ChunkNumber;
+use crate::index::memory::MemoryIndex;
+use crate::position::{ChunkNumber, Position};
 
-/// One chunk while it is verified.
-pub(super) struct Walk<'a> {
-    pub(super) check: &'a mut Check,
+/// What is known of a log before its chunks are looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known {
+    pub(super) log: Option<Uuid>,
+    pub(super) hint: Option<Hint>,
+    /// Beside a writer: the end of what is checked.
+    pub(super) limit: Option<Position>,
+    /// Whether the chunk is looked at alone, without the rest of its log.
+    pub(super) alone: bool,
+}
+
+/// One chunk that is to be verified.
+#[derive(Clone, Debug)]
+pub(super) struct Task {
+    pub(super) file: Arc<dyn DiskFile>,
     pub(super) number: ChunkNumber,
-    pub(super) pieces: Pieces,
-    pub(super) salt: ChunkSalt,
-    pub(super) at: Cursor,
-    /// What the events that were found say that the index should hold.
-    pub(super) index: MemoryIndex,
-    /// Whether no damage has hidden an event of this chunk.
-    pub(super) is_whole: bool,
-    /// The time of the first event.
-    pub(super) first_time: Option<Timestamp>,
-    /// Bytes that are reported to the progress bar.
-    shown: u64,
+    pub(super) next: Next,
 }
 
 /// What stands behind a chunk.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Next<'a> {
+#[derive(Clone, Debug)]
+pub(super) enum Next {
     /// Nothing: the log ends in it.
     Nothing,
     /// A chunk that says where this one ends.
-    Chunk(&'a ChunkHeader),
+    Chunk(ChunkHeader),
     /// A chunk whose header is damaged.
     Damaged,
 }
 
-impl Check {
-    /// Verifies one chunk, whose header is not blank.
-    pub(super) fn chunk(
-        &mut self,
-        files: &Files,
-        number: ChunkNumber,
-        next: Next<'_>,
-    ) -> Result<(), CliError> {
-        if self.limit.zip(self.before).is_some_and(|(limit, before)| before.position >= limit) {
-            return Ok(());
-        }
-        let file = files.open(number)?;
-        // A sector that cannot be read is damage like any other.
-        if let Err(error) = self.chunk_file(file, number, next) {
-            self.unreadable((number, 0), &error);
-        }
-        Ok(())
-    }
-
-    fn unreadable(&mut self, place: (ChunkNumber, u64), error: &io::Error) {
-        self.damaged(Damage::new(place, "bytes of the file", "readable", error));
-        self.before = None;
-        self.versions.lose();
-    }
-
-    fn chunk_file(
-        &mut self,
-        file: Arc<dyn DiskFile>,
-        number: ChunkNumber,
-        next: Next<'_>,
-    ) -> io::Result<()> {
-        let mut pieces = Pieces::new(file)?;
-        let header = match read_header(&mut pieces, number)? {
-            Ok(header) => Some(header),
-            Err(damage) => {
-                self.damaged(damage);
-                None
-            }
-        };
-        if self.limit.zip(header.as_ref()).is_some_and(|(limit, head)| head.first_position >= limit)
-        {
-            return Ok(());
-        }
-        self.chunks += 1;
-        self.bytes += pieces.size;
-        self.bar.inc_length(pieces.size);
-        if let Some(header) = &header
-            && !self.belongs(number, header, pieces.size)
-        {
-            self.before = None;
-            self.versions.lose();
-            return Ok(());
-        }
-        let Some((log, at)) = self.start(header.as_ref()) else {
-            return Ok(());
-        };
-        let salt = LogSalt::new(log).chunk(number);
-        let is_whole = at.is_some();
-        let at = match at {
-            Some(at) => Some(at),
-            // Where nothing says how the chunk begins, its first group is taken at its word.
-            None => pieces.resume(salt, CHUNK_HEADER_SIZE, pieces.size)?,
-        };
-        let Some(at) = at else { return Ok(()) };
-        let index = MemoryIndex::default();
-        let first_time = None;
-        let mut walk =
-            Walk { check: self, number, pieces, salt, at, index, is_whole, first_time, shown: 0 };
-        if let Err(error) = walk.all(next) {
-            let place = (number, walk.at.offset);
-            self.unreadable(place, &error);
-        }
-        Ok(())
-    }
-
-    /// Whether a chunk is of this log and this place at all; what else is unfit is told too.
-    fn belongs(&mut self, number: ChunkNumber, header: &ChunkHeader, size: u64) -> bool {
-        let end = |end: ChainEnd| format!("chain {:#018x} at {}", end.chain, end.data_end);
-        let (log, before) = (self.log, self.before);
-        let mut unfit = |what, expected: String, found: String| {
-            let is_unfit = expected != found;
-            if is_unfit {
-                self.damaged(Damage::new((number, 0), what, expected, found));
-            }
-            is_unfit
-        };
-        let is_foreign = log
-            .is_some_and(|log| unfit("log id", log.to_string(), header.log.to_string()))
-            || unfit("chunk number", number.to_string(), header.number.to_string());
-        if is_foreign {
-            return false;
-        }
-        if let Some(before) = before {
-            let (expected, found) = (before.position, header.first_position);
-            unfit("first position of the chunk", expected.to_string(), found.to_string());
-            unfit("end of the chunk before", end(before.end), end(header.previous));
-        }
-        if size < header.capacity {
-            let expected = format!("at least {}", header.capacity);
-            unfit("size of the file", expected, size.to_string());
-        }
-        true
-    }
-
-    /// The log, and where the groups of a chunk begin as far as that is known.
-    fn start(&self, header: Option<&ChunkHeader>) -> Option<(uuid::Uuid, Option<Cursor>)> {
-        let time = self.before.map(|before| before.time).unwrap_or_default();
-        let known = header.map(|header| Cursor { time, ..Cursor::start(header) });
-        let expected = self.before.map(|before| Cursor {
-            offset: CHUNK_HEADER_SIZE,
-            chain: before.end.chain,
-            position: before.position,
-            time,
-        });
-        let log = header.map(|header| header.log).or(self.log)?;
-        Some((log, known.or(expected)))
-    }
+/// What a look at one chunk comes to.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// All of it lies behind the end of what is checked.
+    Beyond,
+    /// Its header is damaged, so where it begins is for the chunks before to say.
+    NeedsStart,
+    Told(Box<Told>),
 }
 
-fn read_header(
-    pieces: &mut Pieces,
-    number: ChunkNumber,
-) -> io::Result<Result<ChunkHeader, Damage>> {
+/// How much of a chunk is reported to the progress bar.
+#[derive(Debug)]
+pub(super) struct Shown<'a> {
+    bar: &'a ProgressBar,
+    through: u64,
+}
+
+/// One chunk while it is verified.
+pub(super) struct Walk<'a> {
+    pub(super) known: &'a Known,
+    pub(super) told: Told,
+    pub(super) number: ChunkNumber,
+    pub(super) pieces: Pieces,
+    pub(super) salt: ChunkSalt,
+    pub(super) at: Cursor,
+    /// What the events that were found say that the index should hold; `None` where there is no
+    /// index to compare.
+    pub(super) index: Option<MemoryIndex>,
+    /// Whether no damage has hidden an event of this chunk.
+    pub(super) is_whole: bool,
+    /// All events below were durable, as far as the groups say.
+    durable: Position,
+}
+
+/// Looks at one chunk. `start` is the end of the chunk before, where that is known and asked for.
+pub(super) fn look(
+    known: &Known,
+    task: &Task,
+    start: Option<Option<Before>>,
+    bar: &ProgressBar,
+) -> Look {
+    let mut shown = Shown { bar, through: 0 };
+    let looked = look_at(known, task, start, &mut shown);
+    looked.unwrap_or_else(|error| {
+        // Errors of reads are gaps, so this is one of asking for the size.
+        let mut told = Told { number: task.number, ..Told::default() };
+        let place = (task.number, 0);
+        told.damage.add(Damage::new(place, "bytes of the file", "readable", error));
+        told.streams.lose();
+        Look::Told(Box::new(told))
+    })
+}
+
+fn look_at(
+    known: &Known,
+    task: &Task,
+    start: Option<Option<Before>>,
+    shown: &mut Shown<'_>,
+) -> io::Result<Look> {
+    let number = task.number;
+    let mut pieces = Pieces::past_gaps(Arc::clone(&task.file))?;
+    let mut told = Told { number, ..Told::default() };
     let block = pieces.bytes(0, CHUNK_HEADER_SIZE)?;
-    Ok(ChunkHeader::decode(&block).map_err(|flaw| walk::header_damage(number, flaw)))
+    let header = ChunkHeader::decode(&block);
+    if header.is_err() && start.is_none() {
+        return Ok(Look::NeedsStart);
+    }
+    let first = header.as_ref().ok().map(|header| header.first_position);
+    let first = first.or(start.flatten().map(|before| before.position));
+    if known.limit.zip(first).is_some_and(|(limit, first)| first >= limit) {
+        return Ok(Look::Beyond);
+    }
+    told.counts.chunks = 1;
+    told.counts.bytes = pieces.size;
+    match header {
+        Ok(header) => {
+            told.is_foreign = !belongs(&mut told, known, &header, pieces.size);
+            told.header = Some(header);
+        }
+        Err(_) if pieces.has_gap(&(0..CHUNK_HEADER_SIZE)) => {}
+        Err(flaw) => told.damage.add(walk::header_damage(number, flaw)),
+    }
+    if told.is_foreign {
+        shown.all(pieces.size);
+        return Ok(ended(told, &pieces));
+    }
+    let footer = read_footer(&mut pieces)?;
+    let log = told.header.as_ref().map(|header| header.log).or(known.log);
+    let log = log.or(footer.as_ref().map(|footer| footer.log));
+    let at = begin(told.header.as_ref(), start.flatten());
+    let Some(salt) = log.map(|log| LogSalt::new(log).chunk(number)) else {
+        told.streams.lose();
+        told.notes.push(format!(
+            "nothing tells the id of the log, so what stands behind the header of chunk {number} \
+             cannot be checked"
+        ));
+        return Ok(ended(told, &pieces));
+    };
+    if let Some(footer) = &footer
+        && let Some(header) = &told.header
+        && told.damage.count == 0
+        && let Some(proved) = super::proof::prove(known, header, footer, task, shown)?
+    {
+        return Ok(Look::Told(Box::new(proved)));
+    }
+    let is_whole = at.is_some();
+    // Where nothing says how the chunk begins, its first group is taken at its word.
+    let size = pieces.size;
+    let at = match at {
+        Some(at) => Some(at),
+        None => pieces.resume(salt, CHUNK_HEADER_SIZE, size)?,
+    };
+    let index = footer.is_some().then(MemoryIndex::default);
+    let durable = Position::START;
+    let Some(at) = at else {
+        told.streams.lose();
+        return Ok(ended(told, &pieces));
+    };
+    let mut walk = Walk { known, told, number, pieces, salt, at, index, is_whole, durable };
+    walk.all(&task.next, footer.as_ref(), shown)?;
+    Ok(Look::Told(Box::new(walk.told)))
+}
+
+/// What is told of a chunk that cannot be walked, with what the disk did not give.
+fn ended(mut told: Told, pieces: &Pieces) -> Look {
+    pieces.gaps(told.number).into_iter().for_each(|gap| told.damage.add(gap));
+    Look::Told(Box::new(told))
+}
+
+/// Where the first group of a chunk stands and what it must fit, as its header says, or the chunk
+/// before where that is damaged.
+fn begin(header: Option<&ChunkHeader>, before: Option<Before>) -> Option<Cursor> {
+    header.map(Cursor::start).or(before.map(|before| Cursor {
+        offset: CHUNK_HEADER_SIZE,
+        chain: before.end.chain,
+        position: before.position,
+        time: before.time,
+    }))
+}
+
+/// Whether a chunk is of this log and this place at all; what else is unfit is told too.
+fn belongs(told: &mut Told, known: &Known, header: &ChunkHeader, size: u64) -> bool {
+    let number = told.number;
+    let mut unfit = |what, expected: String, found: String| {
+        let is_unfit = expected != found;
+        if is_unfit {
+            told.damage.add(Damage::new((number, 0), what, expected, found));
+        }
+        is_unfit
+    };
+    let is_foreign =
+        known.log.is_some_and(|log| unfit("log id", log.to_string(), header.log.to_string()))
+            || unfit("chunk number", number.to_string(), header.number.to_string());
+    if !is_foreign && size < header.capacity {
+        let expected = format!("at least {}", header.capacity);
+        unfit("size of the file", expected, size.to_string());
+    }
+    !is_foreign
+}
+
+/// The footer, when there is a sound one.
+pub(super) fn read_footer(pieces: &mut Pieces) -> io::Result<Option<Footer>> {
+    let size = pieces.size;
+    let Some(offset) = size.checked_sub(FOOTER_SIZE).filter(|at| *at >= CHUNK_HEADER_SIZE) else {
+        return Ok(None);
+    };
+    let block = pieces.bytes(offset, FOOTER_SIZE)?;
+    Ok(Footer::decode(&block).ok().filter(|footer| footer.file_size == size))
+}
+
+impl Shown<'_> {
+    /// Everything below `offset` is looked at.
+    pub(super) fn upto(&mut self, offset: u64) {
+        self.bar.inc(offset.saturating_sub(self.through));
+        self.through = self.through.max(offset);
+    }
+
+    /// The whole chunk is looked at.
+    pub(super) fn all(&mut self, size: u64) {
+        self.upto(size);
+    }
 }
 
 /// How a walk goes on behind a place.
@@ -186,64 +247,60 @@ enum Onward {
 }
 
 impl Walk<'_> {
-    fn all(&mut self, next: Next<'_>) -> io::Result<()> {
-        let footer = self.footer()?;
-        let (first, counted) = (self.at.position, self.check.events);
-        let said = match (&footer, next) {
+    fn all(
+        &mut self,
+        next: &Next,
+        footer: Option<&Footer>,
+        shown: &mut Shown<'_>,
+    ) -> io::Result<()> {
+        let first = self.at.position;
+        let said = match (footer, next) {
             (Some(footer), _) => Some(footer.end),
             (None, Next::Chunk(next)) => Some(next.previous),
             (None, _) => None,
         };
         let is_known = match said {
-            Some(end) => self.groups(end.data_end, None)?,
-            None => self.groups(self.pieces.size, Some(matches!(next, Next::Nothing)))?,
+            Some(end) => self.groups(end.data_end, None, shown)?,
+            None => self.groups(self.pieces.size, Some(matches!(next, Next::Nothing)), shown)?,
         };
         let at = self.at;
-        self.check.before =
+        self.told.end =
             is_known.then_some(Before { end: at.end(), position: at.position, time: at.time });
         // Beside a writer, a chunk may have grown and been sealed behind the end of what is
         // checked.
-        let is_cut = self.check.limit.is_some_and(|limit| at.position >= limit);
-        let end = match (&footer, next) {
+        let is_cut = self.known.limit.is_some_and(|limit| at.position >= limit);
+        let end = match (footer, next) {
             (Some(footer), _) => Some(footer.end_position()),
             (None, Next::Chunk(next)) => Some(next.first_position),
             (None, _) => is_known.then_some(at.position),
         };
         if let Some(end) = end.filter(|_| !is_cut) {
-            let first = footer.as_ref().map_or(first, |footer| footer.first_position);
+            let first = footer.map_or(first, |footer| footer.first_position);
             let all = end.get().saturating_sub(first.get());
-            self.note_uncounted(all.saturating_sub(self.check.events - counted));
+            self.note_uncounted(all.saturating_sub(self.told.counts.events));
         }
-        match (&footer, next) {
+        match (footer, next) {
             _ if is_cut => {}
-            (Some(footer), _) => self.sealed(footer, next)?,
+            (Some(footer), _) => self.sealed(footer)?,
             (None, Next::Nothing) => {}
             (None, _) => self.unsealed()?,
         }
-        self.check.bar.inc(self.pieces.size.saturating_sub(self.shown));
+        for gap in self.pieces.gaps(self.number) {
+            self.told.damage.add(gap);
+        }
+        shown.all(self.pieces.size);
         Ok(())
     }
 
     fn note_uncounted(&mut self, hidden: u64) {
         if hidden > 0 {
             let events = show::counted(hidden, "event");
-            self.check.uncounted += hidden;
-            self.check.notes.push(format!(
+            self.told.counts.uncounted += hidden;
+            self.told.notes.push(format!(
                 "{events} of chunk {} could not be counted: damage hides them",
                 self.number
             ));
         }
-    }
-
-    /// The footer, when there is a sound one.
-    fn footer(&mut self) -> io::Result<Option<Footer>> {
-        let size = self.pieces.size;
-        let Some(offset) = size.checked_sub(FOOTER_SIZE).filter(|at| *at >= CHUNK_HEADER_SIZE)
-        else {
-            return Ok(None);
-        };
-        let block = self.pieces.bytes(offset, FOOTER_SIZE)?;
-        Ok(Footer::decode(&block).ok().filter(|footer| footer.file_size == size))
     }
 
     /// A chunk that is complete and has no sound footer. The keeper seals behind the writer's back,
@@ -252,14 +309,17 @@ impl Walk<'_> {
     fn unsealed(&mut self) -> io::Result<()> {
         let offset = self.pieces.size.saturating_sub(FOOTER_SIZE).max(self.at.offset);
         let is_blank = self.pieces.is_zero(offset..self.pieces.size)?;
-        let is_closed = self.check.hint.is_some_and(|hint| hint.clean);
-        if !is_blank && is_closed && self.check.limit.is_none() {
+        if self.pieces.has_gap(&(offset..self.pieces.size)) {
+            return Ok(());
+        }
+        let is_closed = self.known.hint.is_some_and(|hint| hint.clean);
+        if !is_blank && is_closed && self.known.limit.is_none() {
             let flaw = "a sound footer of this chunk";
             let damage = Damage::new((self.number, offset), "footer", flaw, "other bytes");
-            self.check.damaged(damage);
-        } else if self.check.limit.is_none() {
+            self.told.damage.add(damage);
+        } else if self.known.limit.is_none() {
             let note = format!("chunk {} is not sealed; the next open seals it", self.number);
-            self.check.notes.push(note);
+            self.told.notes.push(note);
         }
         Ok(())
     }
@@ -267,9 +327,9 @@ impl Walk<'_> {
     /// Walks all groups that end at or before `end`. Where nothing names the end, `open` tells
     /// whether the log ends here too. Whether the cursor stands behind the last group of the chunk
     /// then.
-    fn groups(&mut self, end: u64, open: Option<bool>) -> io::Result<bool> {
+    fn groups(&mut self, end: u64, open: Option<bool>, shown: &mut Shown<'_>) -> io::Result<bool> {
         while self.at.offset < end {
-            if self.check.limit.is_some_and(|limit| self.at.position >= limit) {
+            if self.known.limit.is_some_and(|limit| self.at.position >= limit) {
                 return Ok(true);
             }
             let onward = match (self.pieces.group(self.salt, &self.at, end)?, open) {
@@ -285,42 +345,36 @@ impl Walk<'_> {
                 Onward::End => return Ok(true),
                 Onward::Lost => return Ok(false),
             }
-            self.check.bar.inc(self.at.offset.saturating_sub(self.shown));
-            self.shown = self.shown.max(self.at.offset);
+            shown.upto(self.at.offset);
         }
         Ok(true)
     }
 
     fn group(&mut self, group: &Group) {
         let header = &group.checked.header;
-        let Self { check, number, salt, index, is_whole, first_time, .. } = self;
+        let Self { told, number, salt, index, is_whole, .. } = self;
         let mut flaws = Vec::new();
-        let versions = &mut check.versions;
+        let streams = &mut told.streams;
         let visited = scan::visit_events(&group.body, *salt, &group.at, header, &mut |event| {
-            let (stream, version) = (event.stream(), event.version());
-            if let Err(expected) = versions.next(stream, version) {
+            let version = event.version();
+            if let Err(expected) = streams.next(event.stream(), version, event.offset) {
                 let what = "version in the stream";
                 flaws.push(Damage::new((*number, event.offset), what, expected, version));
             }
-            index.insert(&Entry {
-                offset: u32::try_from(event.offset).unwrap_or(u32::MAX),
-                stream,
-                version,
-                event_type: event.event_type(),
-                tags: event.tags(),
-                operation: event.operation(),
-            });
+            if let Some(index) = index {
+                index.insert_event(&event);
+            }
         });
         if let Err((offset, flaw)) = visited {
             flaws.push(walk::event_damage((*number, offset), flaw));
-            check.versions.lose();
+            told.streams.lose();
             *is_whole = false;
         }
-        flaws.into_iter().for_each(|flaw| check.damaged(flaw));
-        check.durable = check.durable.max(header.durable_through);
-        check.groups += 1;
-        first_time.get_or_insert(header.time);
-        check.events += u64::from(header.events);
+        flaws.into_iter().for_each(|flaw| told.damage.add(flaw));
+        self.durable = self.durable.max(header.durable_through);
+        told.counts.groups += 1;
+        told.first.get_or_insert((group.at.offset, header.time));
+        told.counts.events += u64::from(header.events);
         self.at = self.at.after(&group.checked);
     }
 
@@ -336,25 +390,32 @@ impl Walk<'_> {
                 Ok(Onward::Lost)
             };
         }
-        let hinted = self.check.hint.map(|hint| hint.durable_through).unwrap_or_default();
-        let seen = self.check.limit.unwrap_or_default();
-        let durable = durable.max(self.check.durable).max(hinted).max(seen);
+        let hinted = self.known.hint.map(|hint| hint.durable_through).unwrap_or_default();
+        let seen = self.known.limit.unwrap_or_default();
+        let durable = durable.max(self.durable).max(hinted).max(seen);
         match garbage {
             Some(_) if position < durable => self.past(bad, self.pieces.size),
             Some(garbage) => {
                 let bytes = show::counted(garbage.end - garbage.start, "byte");
-                self.check.notes.push(format!(
-                    "chunk {} ends at offset {} with {bytes} of a write that was never acked; \
-                     the next open takes them out and keeps them aside",
-                    self.number, garbage.start
-                ));
+                let (number, start) = (self.number, garbage.start);
+                self.told.notes.push(if self.known.alone {
+                    format!(
+                        "chunk {number} ends at offset {start}; {bytes} behind it are of a write \
+                         in progress, or the torn end of one, as far as it tells alone"
+                    )
+                } else {
+                    format!(
+                        "chunk {number} ends at offset {start} with {bytes} of a write that was \
+                         never acked; the next open takes them out and keeps them aside"
+                    )
+                });
                 Ok(Onward::End)
             }
             // The hint is compared with the end of the log, whichever chunk that lies in.
             None if position < durable && hinted <= position => {
                 let place = (self.number, self.at.offset);
                 let expected = format!("events up to position {durable}");
-                self.check.damaged(Damage::new(place, "durable events", expected, "zeros"));
+                self.told.damage.add(Damage::new(place, "durable events", expected, "zeros"));
                 Ok(Onward::Lost)
             }
             None => Ok(Onward::End),
@@ -366,9 +427,13 @@ impl Walk<'_> {
         let offset = self.at.offset;
         let is_sound = bad.body;
         let (header, damage) = self.pieces.diagnose(self.salt, (self.number, offset), bad)?;
-        for mut finding in damage {
-            finding.position.get_or_insert(self.at.position);
-            self.check.damaged(finding);
+        let length = header.map_or(ALIGNMENT, |group| group.header.length());
+        // What is zero because it could not be read is told as just that.
+        if !self.pieces.has_gap(&(offset..offset + length)) {
+            for mut finding in damage {
+                finding.position.get_or_insert(self.at.position);
+                self.told.damage.add(finding);
+            }
         }
         match header.map(|group| (group, group.header)) {
             // A group that is sound in itself counts as it stands: only its place in the chain is
@@ -398,6 +463,6 @@ impl Walk<'_> {
 
     fn lose(&mut self) {
         self.is_whole = false;
-        self.check.versions.lose();
+        self.told.streams.lose();
     }
 }

@@ -8,6 +8,7 @@ use super::super::CliError;
 use super::super::show::{self, Output};
 use super::super::walk::Finding;
 use super::Check;
+use super::told::{Counts, Found, Told};
 
 /// Most places of damage that are listed for people.
 const LINES_MAX: usize = 100;
@@ -22,11 +23,15 @@ pub(super) struct Report<'a> {
     events: u64,
     /// Events that damage hides, as far as their number is known.
     uncounted_events: u64,
-    streams: usize,
+    streams: u64,
     bytes: u64,
     seconds: f64,
     /// Beside a writer: the position before which everything was checked.
     checked_below: Option<u64>,
+    /// Of a chunk file alone: its number.
+    chunk: Option<u64>,
+    /// Of a chunk file alone: what only other files can tell.
+    not_checked: &'a [String],
     damage: Vec<Place<'a>>,
     notes: &'a [String],
     #[serde(skip)]
@@ -48,6 +53,30 @@ struct Place<'a> {
 
 impl<'a> Report<'a> {
     pub(super) fn of(check: &'a Check, took: Duration) -> Self {
+        let streams = check.versions.count() as u64;
+        let (damage, counts) = (&check.damage, &check.counts);
+        let checked_below = check.known.limit.map(crate::Position::get);
+        Self { checked_below, ..Self::new(damage, &check.notes, counts, streams, took) }
+    }
+
+    /// Of a chunk file alone.
+    pub(super) fn alone(
+        told: &'a Told,
+        streams: u64,
+        not_checked: &'a [String],
+        took: Duration,
+    ) -> Self {
+        let report = Self::new(&told.damage, &told.notes, &told.counts, streams, took);
+        Self { chunk: Some(told.number.get()), not_checked, ..report }
+    }
+
+    fn new(
+        found: &'a Found,
+        notes: &'a [String],
+        counts: &Counts,
+        streams: u64,
+        took: Duration,
+    ) -> Self {
         let place = |finding: &'a Finding| Place {
             chunk: finding.damage.chunk.get(),
             offset: finding.damage.offset,
@@ -58,19 +87,21 @@ impl<'a> Report<'a> {
             finding,
         };
         Self {
-            sound: check.damage_count == 0,
-            damage_count: check.damage_count,
-            chunks: check.chunks,
-            sealed_chunks: check.sealed,
-            groups: check.groups,
-            events: check.events,
-            uncounted_events: check.uncounted,
-            streams: check.versions.count(),
-            bytes: check.bytes,
+            sound: found.count == 0,
+            damage_count: found.count,
+            chunks: counts.chunks,
+            sealed_chunks: counts.sealed,
+            groups: counts.groups,
+            events: counts.events,
+            uncounted_events: counts.uncounted,
+            streams,
+            bytes: counts.bytes,
             seconds: took.as_secs_f64(),
-            checked_below: check.limit.map(crate::Position::get),
-            damage: check.damage.iter().map(place).collect(),
-            notes: &check.notes,
+            checked_below: None,
+            chunk: None,
+            not_checked: &[],
+            damage: found.places.iter().map(place).collect(),
+            notes,
             took,
         }
     }
@@ -96,15 +127,19 @@ impl<'a> Report<'a> {
         for note in self.notes {
             output.line(format_args!("note: {note}"))?;
         }
+        for what in self.not_checked {
+            output.line(format_args!("not checked: {what}"))?;
+        }
         output.line(format_args!(
-            "checked {} ({} sealed), {}, {}, {}, {} in {}",
+            "checked {} ({} sealed), {}, {}, {}, {} in {} ({}/s)",
             show::counted(self.chunks, "chunk"),
             show::count(self.sealed_chunks),
             show::counted(self.groups, "group"),
             show::counted(self.events, "event"),
-            show::counted(self.streams as u64, "stream"),
+            show::counted(self.streams, "stream"),
             show::size(self.bytes),
-            show::seconds(self.took)
+            show::seconds(self.took),
+            show::size(show::rate(self.bytes, self.took))
         ))?;
         if let Some(end) = self.checked_below {
             output.line(format_args!(
@@ -112,9 +147,10 @@ impl<'a> Report<'a> {
                 show::count(end)
             ))?;
         }
+        let what = if self.chunk.is_some() { "the chunk" } else { "the log" };
         output.line(match self.damage_count {
-            0 => "the log is sound".to_owned(),
-            count => format!("the log is DAMAGED: {}", show::counted(count, "place")),
+            0 => format!("{what} is sound"),
+            count => format!("{what} is DAMAGED: {}", show::counted(count, "place")),
         })
     }
 }

@@ -8,7 +8,8 @@
 use std::io;
 
 use super::super::show;
-use super::chunk::{Next, Walk};
+use super::super::walk::Pieces;
+use super::chunk::Walk;
 use crate::error::Damage;
 use crate::format::footer::Footer;
 use crate::format::header::ChainEnd;
@@ -18,17 +19,9 @@ use crate::index::table::{Table, TableFlaw};
 
 impl Walk<'_> {
     /// Verifies the rest of a sealed chunk, whose groups are walked.
-    pub(super) fn sealed(&mut self, footer: &Footer, next: Next<'_>) -> io::Result<()> {
-        self.check.sealed += 1;
-        if matches!(next, Next::Nothing) && self.check.limit.is_none() {
-            // A chunk is sealed only when the one behind it holds durable events.
-            let missing = (self.number.next(), 0);
-            let is_known =
-                self.check.damage.iter().any(|it| (it.damage.chunk, it.damage.offset) == missing);
-            if !is_known {
-                self.check.damaged(Damage::new(missing, "chunk file", "present", "missing"));
-            }
-        }
+    pub(super) fn sealed(&mut self, footer: &Footer) -> io::Result<()> {
+        self.told.counts.sealed = 1;
+        self.told.is_sealed = true;
         self.footer_fields(footer);
         self.gaps(footer)?;
         if self.sections(footer)? {
@@ -39,17 +32,15 @@ impl Walk<'_> {
 
     fn footer_fields(&mut self, footer: &Footer) {
         let place = (self.number, footer.offset());
-        let at = self.at;
-        let Self { check, number, index, is_whole, .. } = self;
+        let (at, began) = (self.at, self.told.first);
+        let Self { told, number, index, is_whole, .. } = self;
         let mut unfit = |what, expected: String, found: String| {
             if expected != found {
-                check.damaged(Damage::new(place, what, expected, found));
+                told.damage.add(Damage::new(place, what, expected, found));
             }
         };
         unfit("chunk number in the footer", number.to_string(), footer.number.to_string());
-        if !*is_whole {
-            return;
-        }
+        let Some(index) = index.as_ref().filter(|_| *is_whole) else { return };
         let end = |end: ChainEnd| format!("chain {:#018x} at {}", end.chain, end.data_end);
         unfit("end of the chunk in the footer", end(at.end()), end(footer.end));
         let first = at.position.get().saturating_sub(index.event_count().into());
@@ -58,27 +49,23 @@ impl Walk<'_> {
         unfit("number of keys", index.keys().count().to_string(), footer.keys.to_string());
         let last = show::exact_time(at.time);
         unfit("time of the last event", last, show::exact_time(footer.last_time));
-        if let Some(first) = self.first_time {
+        if let Some((_, first)) = began {
             let first = show::exact_time(first);
             unfit("time of the first event", first, show::exact_time(footer.first_time));
         }
-        let log = check.log.map(|log| log.to_string());
-        if let Some(log) = log.filter(|log| *log != footer.log.to_string()) {
-            check.damaged(Damage::new(place, "log id in the footer", log, footer.log));
+        let log = self.told.header.as_ref().map(|header| header.log).or(self.known.log);
+        if let Some(log) = log.filter(|log| *log != footer.log) {
+            self.told.damage.add(Damage::new(place, "log id in the footer", log, footer.log));
         }
     }
 
     /// What lies between groups, sections and footer is zero.
     fn gaps(&mut self, footer: &Footer) -> io::Result<()> {
-        let mut ranges: Vec<_> =
-            footer.sections.iter().map(|section| section.offset..section.end()).collect();
-        ranges.push(footer.offset()..footer.file_size);
-        ranges.sort_by_key(|range| range.start);
         let mut behind = footer.end.data_end;
-        for range in ranges {
+        for range in footer.parts() {
             if !self.pieces.is_zero(behind..range.start)? {
                 let damage = Damage::new((self.number, behind), "unused bytes", "zeros", "others");
-                self.check.damaged(damage);
+                self.told.damage.add(damage);
             }
             behind = range.end;
         }
@@ -91,7 +78,10 @@ impl Walk<'_> {
         for section in &footer.sections {
             let bytes = self.pieces.bytes(section.offset, section.length)?;
             let expected = self.salt.at_place(section.offset, &bytes);
-            if expected != section.checksum {
+            let range = section.offset..section.end();
+            if self.pieces.has_gap(&range) {
+                are_sound = false;
+            } else if expected != section.checksum {
                 let what = match section.kind {
                     1 => "checksum of the section of offsets",
                     2 => "checksum of the section of keys",
@@ -102,7 +92,7 @@ impl Walk<'_> {
                 };
                 let [expected, found] =
                     [expected, section.checksum].map(|checksum| format!("{checksum:#010x}"));
-                self.check.damaged(Damage::new(
+                self.told.damage.add(Damage::new(
                     (self.number, section.offset),
                     what,
                     expected,
@@ -114,19 +104,18 @@ impl Walk<'_> {
         Ok(are_sound)
     }
 
-    /// Compares the index with what the groups hold. All its bytes were read by calls before.
+    /// Compares the index with what the groups hold.
     fn index(&mut self, footer: &Footer) -> io::Result<()> {
-        let file = self.pieces.mapped()?;
-        let table = match Table::open(&file, footer) {
+        let table = match read_table(&mut self.pieces, footer)? {
             Ok(table) => table,
             Err(what) => {
                 let place = (self.number, footer.offset());
-                self.check.damaged(Damage::new(place, what, "a sound one", "another"));
+                self.told.damage.add(Damage::new(place, what, "a sound one", "another"));
                 return Ok(());
             }
         };
         if let Err(flaw) = table.check() {
-            self.check.damaged(flaw.in_chunk(self.number));
+            self.told.damage.add(flaw.in_chunk(self.number));
         } else if self.is_whole {
             self.compare(&table, footer);
         }
@@ -136,7 +125,8 @@ impl Walk<'_> {
     fn compare(&mut self, table: &Table, footer: &Footer) {
         let place = (self.number, footer.offset());
         let mut flaws = Vec::new();
-        for (ordinal, offset) in (0..).zip(self.index.offsets()) {
+        let Some(index) = &self.index else { return };
+        for (ordinal, offset) in (0..).zip(index.offsets()) {
             match table.offset(ordinal) {
                 Ok(Some(found)) if found == *offset => {}
                 Ok(found) => {
@@ -147,7 +137,7 @@ impl Walk<'_> {
                 Err(flaw) => flaws.push(flaw.in_chunk(self.number)),
             }
         }
-        for key in self.index.keys() {
+        for key in index.keys() {
             match differs(table, &key) {
                 Ok(None) => {}
                 Ok(Some((expected, found))) => {
@@ -158,8 +148,23 @@ impl Walk<'_> {
                 Err(flaw) => flaws.push(flaw.in_chunk(self.number)),
             }
         }
-        flaws.into_iter().for_each(|flaw| self.check.damaged(flaw));
+        flaws.into_iter().for_each(|flaw| self.told.damage.add(flaw));
     }
+}
+
+/// The index of a sealed chunk, read by calls.
+pub(super) fn read_table(
+    pieces: &mut Pieces,
+    footer: &Footer,
+) -> io::Result<Result<Table, &'static str>> {
+    let mut sections = Vec::with_capacity(footer.sections.len());
+    for section in &footer.sections {
+        sections.push((section.kind, pieces.bytes(section.offset, section.length)?));
+    }
+    Ok(Table::of_sections(footer, &|place| {
+        let section = sections.iter().find(|(kind, _)| *kind == place.kind);
+        section.map(|(_, bytes)| bytes.clone())
+    }))
 }
 
 /// How the table's answer for a key differs from that of the scan.

@@ -4,6 +4,8 @@
 //! Promises: rests on the encoders of `format` and `index` alone, so that it would find an engine
 //! that writes other files.
 
+mod ways;
+
 use std::path::Path;
 
 use indicatif::ProgressBar;
@@ -13,13 +15,16 @@ use uuid::Uuid;
 use super::*;
 use crate::chunk::directory::HINT;
 use crate::chunk::file_name;
+use crate::clock::Timestamp;
 use crate::format::checksum::{ChunkSalt, LogSalt};
 use crate::format::event::{self, Place};
 use crate::format::group::GroupHeader;
 use crate::format::header::ChunkHeader;
+use crate::format::hint::Hint;
 use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE};
 use crate::index::memory::{Entry, MemoryIndex};
 use crate::index::table::{SealedPlace, build};
+use crate::position::Position;
 use crate::position::StreamVersion;
 use crate::{NewEvent, category};
 
@@ -37,6 +42,7 @@ struct Maker {
     position: Position,
     first: Position,
     time: u64,
+    first_time: u64,
     /// A stream whose events the index of the next sealed chunk forgets.
     forgotten: Option<&'static str>,
     versions: std::collections::HashMap<&'static str, u64>,
@@ -54,6 +60,7 @@ impl Maker {
             position: Position::START,
             first: Position::START,
             time: 1_000,
+            first_time: 0,
             forgotten: None,
             versions: std::collections::HashMap::new(),
         };
@@ -78,6 +85,7 @@ impl Maker {
         header.encode(&mut self.bytes);
         self.index = MemoryIndex::default();
         self.first = self.position;
+        self.first_time = self.time + 10;
     }
 
     /// Writes one group of one append with an event per stream. All before it is durable.
@@ -138,7 +146,7 @@ impl Maker {
             first_position: self.first,
             end: self.end(),
             least_size: CAPACITY,
-            first_time: Timestamp::from_nanos(1_010),
+            first_time: Timestamp::from_nanos(self.first_time),
             last_time: Timestamp::from_nanos(self.time),
         };
         let sealed = build(&self.index, &place);
@@ -194,15 +202,19 @@ fn sample() -> Maker {
 }
 
 fn verify(dir: &Path) -> Check {
+    verify_by(dir, 1)
+}
+
+fn verify_by(dir: &Path, jobs: usize) -> Check {
     let files = Files::of(dir).unwrap();
     let mut check = Check::new(&files, ProgressBar::hidden());
-    check.hint = files.hint();
-    check.all(&files).unwrap();
+    check.known.hint = files.hint();
+    check.all(&files, jobs).unwrap();
     check
 }
 
 fn found(check: &Check) -> Vec<(u64, &'static str)> {
-    check.damage.iter().map(|it| (it.damage.chunk.get(), it.damage.what)).collect()
+    check.damage.places.iter().map(|it| (it.damage.chunk.get(), it.damage.what)).collect()
 }
 
 #[test]
@@ -210,9 +222,12 @@ fn a_sound_log_is_sound() {
     let maker = sample();
     std::fs::write(maker.dir.path().join("chunk-0000000002"), vec![0; 4096]).unwrap();
     let check = verify(maker.dir.path());
-    assert_eq!(check.damage, []);
+    assert_eq!(check.damage.places, []);
     assert_eq!(check.notes, [""; 0]);
-    assert_eq!((check.chunks, check.sealed, check.groups, check.events), (2, 1, 4, 6));
+    assert_eq!(
+        (check.counts.chunks, check.counts.sealed, check.counts.groups, check.counts.events),
+        (2, 1, 4, 6)
+    );
     assert_eq!(check.versions.count(), 3);
     assert_eq!(category("cart-1"), "cart");
 }
@@ -228,11 +243,15 @@ fn every_flipped_bit_is_found() {
             bytes[at] ^= 1 << (at % 8);
             std::fs::write(&path, bytes).unwrap();
             let check = verify(maker.dir.path());
-            assert_eq!(check.damage_count, 1, "chunk {number}, byte {at}: {:?}", check.damage);
+            assert_eq!(
+                check.damage.count, 1,
+                "chunk {number}, byte {at}: {:?}",
+                check.damage.places
+            );
         }
         std::fs::write(&path, sound).unwrap();
     }
-    assert_eq!(verify(maker.dir.path()).damage_count, 0);
+    assert_eq!(verify(maker.dir.path()).damage.count, 0);
 }
 
 #[test]
@@ -245,9 +264,9 @@ fn what_was_never_acked_is_a_torn_end_and_no_damage() {
     bytes[maker.bytes.len() - 3] ^= 1;
     std::fs::write(&path, &bytes).unwrap();
     let check = verify(maker.dir.path());
-    assert_eq!(check.damage, []);
+    assert_eq!(check.damage.places, []);
     assert!(check.notes[0].contains("never acked"), "{:?}", check.notes);
-    assert_eq!(check.events, 4);
+    assert_eq!(check.counts.events, 4);
 }
 
 #[test]
@@ -282,9 +301,9 @@ fn all_damage_is_listed_and_nothing_is_blamed_for_it() {
     let whats =
         [(0, "chunk header checksum"), (0, "group header checksum"), (1, "content checksum")];
     assert_eq!(found(&check), whats);
-    assert_eq!(check.damage[2].position, Some(Position::new(3)));
+    assert_eq!(check.damage.places[2].position, Some(Position::new(3)));
     // The groups behind the damage were found again, so only those in damaged ones are hidden.
-    assert_eq!(check.uncounted, 3);
+    assert_eq!(check.counts.uncounted, 3);
 }
 
 #[test]
@@ -306,8 +325,12 @@ fn an_index_that_does_not_tell_the_truth_is_found() {
     maker.group(&["cart-1"]);
     maker.flush();
     let check = verify(maker.dir.path());
-    assert!(found(&check).contains(&(0, "events of a key in the index")), "{:?}", check.damage);
-    assert!(check.damage.iter().any(|it| it.damage.expected.contains("stream \"cart-1\"")));
+    assert!(
+        found(&check).contains(&(0, "events of a key in the index")),
+        "{:?}",
+        check.damage.places
+    );
+    assert!(check.damage.places.iter().any(|it| it.damage.expected.contains("stream \"cart-1\"")));
 }
 
 #[test]
@@ -332,7 +355,7 @@ fn a_full_chunk_without_a_footer_waits_to_be_sealed() {
     maker.group(&["a"]);
     maker.flush();
     let check = verify(maker.dir.path());
-    assert_eq!((check.damage_count, check.events), (0, 2));
+    assert_eq!((check.damage.count, check.counts.events), (0, 2));
     assert!(check.notes[0].contains("not sealed"), "{:?}", check.notes);
 }
 
@@ -355,10 +378,10 @@ fn a_stray_file_far_away_is_one_place() {
     let maker = sample();
     std::fs::write(maker.dir.path().join("chunk-3999999999"), b"stray").unwrap();
     let check = verify(maker.dir.path());
-    let said = check.damage[0].to_string();
+    let said = check.damage.places[0].to_string();
     assert!(said.contains("chunks 2 to 3999999998 are missing"), "{said}");
     assert!(said.contains("the file chunk-3999999999 stands behind"), "{said}");
-    assert!(check.damage_count <= 2, "{:?}", check.damage);
+    assert!(check.damage.count <= 2, "{:?}", check.damage.places);
 }
 
 #[test]
@@ -366,7 +389,7 @@ fn a_log_that_was_not_closed_is_told() {
     let maker = sample();
     maker.hint(maker.position, false);
     let check = verify(maker.dir.path());
-    assert_eq!((check.damage_count, check.notes.len()), (0, 1));
+    assert_eq!((check.damage.count, check.notes.len()), (0, 1));
     assert!(check.notes[0].contains("not closed"), "{:?}", check.notes);
     std::fs::remove_file(maker.dir.path().join(HINT)).unwrap();
     let check = verify(maker.dir.path());

@@ -136,6 +136,16 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut files = self.files();
+        if files.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let content = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        files.insert(to.to_owned(), content);
+        Ok(())
+    }
+
     fn lock(&self) -> Result<Box<dyn fmt::Debug + Send + Sync>, LockError> {
         let pid = std::process::id();
         if self.directory.locked.swap(true, Ordering::AcqRel) {

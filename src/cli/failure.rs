@@ -142,6 +142,12 @@ impl From<Error> for CliError {
     }
 }
 
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        Self::from(Error::from_io("read the log", error))
+    }
+}
+
 /// Why an append was not stored, as an error of the whole verb.
 pub(super) fn append(place: &str, error: &AppendError) -> CliError {
     match error {
@@ -206,6 +212,25 @@ pub(super) fn not_a_directory(place: &str) -> CliError {
 pub(super) fn missing(place: &str) -> CliError {
     CliError::cannot(format_args!("there is no log in {place}"))
         .next("look for a directory with files named `chunk-...`; `append` and `import` make one")
+}
+
+/// A file of the log is of a format that this program does not read.
+pub(super) fn newer(place: &str, file: &str, version: u32) -> CliError {
+    CliError::cannot(format_args!(
+        "{place}/{file} is of format version {version}, which this program does not know; it reads \
+         version {}. The log is not damaged by that, and nothing was changed",
+        crate::format::VERSION
+    ))
+    .next("the program that wrote the log, or a newer `paperchase`")
+}
+
+/// Nothing tells the id of a log.
+pub(super) fn unknown(place: &str) -> CliError {
+    CliError::damage(format_args!(
+        "nothing in {place} names the id of the log, without which no event can be told from \
+         garbage; nothing was changed"
+    ))
+    .next("restore the log from a backup")
 }
 
 /// Says one line on stderr. Nobody can be told that stderr itself is gone.

@@ -11,7 +11,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 use uuid::Uuid;
@@ -52,30 +52,47 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
+    let clock = SystemClock::default();
+    let started = clock.monotonic();
     let files = Files::of(&args.dir)?;
+    let writer = open::writer(&files);
+    let check = look(&args.dir, &files, writer)?;
+    let took = clock.monotonic().saturating_sub(started);
+    Report::of(&check, took).print(args.json)?;
+    Ok(if check.damage_count == 0 { Outcome::Good } else { Outcome::Damage })
+}
+
+/// The damage in a log, and how many places there are in all.
+pub(super) fn damage(
+    dir: &Path,
+    files: &Files,
+    writer: Writer,
+) -> Result<(Vec<Finding>, u64), CliError> {
+    look(dir, files, writer).map(|check| (check.damage, check.damage_count))
+}
+
+/// Verifies a log that somebody or nobody writes. `files` were read before that was asked.
+fn look(dir: &Path, files: &Files, writer: Writer) -> Result<Check, CliError> {
     if files.hint().is_none() && files.chunks.iter().all(|number| files.is_blank(*number)) {
         return Err(failure::missing(&files.place));
     }
-    let clock = SystemClock::default();
-    let started = clock.monotonic();
-    let bar = show::progress(Some(0));
-    let mut check = Check::new(&files, bar);
+    if let Some((file, version)) = files.newer() {
+        return Err(failure::newer(&files.place, &file, version));
+    }
+    let mut check = Check::new(files, show::progress(Some(0)));
     // The hint comes first: it may only grow while a writer goes on, and must not be ahead of what
     // is seen after it.
-    let writer = open::writer(&files);
     check.hint = files.hint();
     if let Writer::Process(pid) = writer {
-        let view = open::view(&args.dir, State::Open(pid))
+        let view = open::view(dir, State::Open(pid))
             .map_err(|error| CliError::open(&files.place, &error))?;
         check.limit = Some(view.end());
     }
     // The list of chunks comes last, so that it holds all that the snapshot may need.
-    let files = Files::of(&args.dir)?;
+    let files = Files::of(dir)?;
     check.all(&files)?;
     check.bar.finish_and_clear();
-    let took = clock.monotonic().saturating_sub(started);
-    Report::of(&check, took).print(args.json)?;
-    Ok(if check.damage_count == 0 { Outcome::Good } else { Outcome::Damage })
+    Ok(check)
 }
 
 /// The state of a verification.

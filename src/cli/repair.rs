@@ -27,7 +27,7 @@ use crate::{OpenError, Position};
 use losses::Losses;
 use plan::{Impossible, Plan};
 use report::Report;
-use survey::{Suspects, Survey};
+use survey::{Survey, Suspects};
 
 /// Show what can be done about damage, and do it with --apply
 ///
@@ -67,6 +67,8 @@ struct Looked {
     survey: Survey,
     plan: Plan,
     losses: Losses,
+    /// Whether the log opens for reading as it is.
+    opens: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
@@ -104,14 +106,13 @@ fn lock(files: &Files) -> Result<Box<dyn std::fmt::Debug + Send + Sync>, CliErro
 }
 
 fn look(dir: &Path, files: &Files, writer: Writer) -> Result<Looked, CliError> {
-    let reading = |error: io::Error| {
-        CliError::from(Error::from_io(&format!("read {}", files.place), error))
-    };
+    let reading =
+        |error: io::Error| CliError::from(Error::from_io(&format!("read {}", files.place), error));
     let (findings, finding_count) = verify::damage(dir, files, writer)?;
     if finding_count == 0 && writer != Writer::Nobody {
         // A writer changes the files while they are looked at; what it was asked about is sound.
         let (survey, plan, losses) = Default::default();
-        return Ok(Looked { findings, finding_count, survey, plan, losses });
+        return Ok(Looked { findings, finding_count, survey, plan, losses, opens: true });
     }
     let mut suspects = Suspects::new();
     for finding in &findings {
@@ -123,7 +124,8 @@ fn look(dir: &Path, files: &Files, writer: Writer) -> Result<Looked, CliError> {
     let survey = Survey::of(&files.disk, suspects).map_err(reading)?;
     let plan = plan::plan(&survey);
     let losses = Losses::of(&files.disk, &survey, &plan).map_err(reading)?;
-    Ok(Looked { findings, finding_count, survey, plan, losses })
+    let opens = crate::View::open(dir).is_ok();
+    Ok(Looked { findings, finding_count, survey, plan, losses, opens })
 }
 
 /// Lets the engine recover, harden and seal what repair has left.

@@ -59,7 +59,14 @@ pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     let check = look(&args.dir, &files, writer)?;
     let took = clock.monotonic().saturating_sub(started);
     Report::of(&check, took).print(args.json)?;
-    Ok(if check.damage_count == 0 { Outcome::Good } else { Outcome::Damage })
+    if check.damage_count == 0 {
+        return Ok(Outcome::Good);
+    }
+    let place = failure::quoted(&files.place);
+    failure::hint(format_args!(
+        "`paperchase repair {place}` shows what can be done; it changes nothing by itself"
+    ));
+    Ok(Outcome::Damage)
 }
 
 /// The damage in a log, and how many places there are in all.

@@ -67,7 +67,10 @@ fn salvage(disk: &dyn Disk, log: Uuid, plan: &Plan, base: &str) -> io::Result<Op
     file.sync_data()?;
     let name = rename(disk, &part, base)?;
     let events = show::counted(text.count, "event");
-    Ok(Some(Kept { name, what: format!("{events} from behind the damage, as `import` reads them") }))
+    Ok(Some(Kept {
+        name,
+        what: format!("{events} from behind the damage, as `import` reads them"),
+    }))
 }
 
 /// Lines on their way into a file, which is made for the first of them.

@@ -439,7 +439,11 @@ impl<'a> Planner<'a> {
         let blank = blank.filter(|number| self.is_there(*number));
         let behind: BTreeSet<_> = placed.chain(blank).collect();
         for number in behind {
-            self.aside(number, "it stands behind the new end of the log");
+            let why = match self.chunks.contains_key(&number) {
+                true => "it stands behind the new end of the log",
+                false => "it is empty, and stands behind the new end of the log",
+            };
+            self.aside(number, why);
         }
     }
 

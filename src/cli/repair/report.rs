@@ -121,11 +121,13 @@ impl<'a> Report<'a> {
         if self.left.is_some() || self.is_nothing() {
             return (!self.is_sound()).then(|| format!("paperchase repair {place}"));
         }
-        if self.looked.survey.log.is_none() {
+        let Looked { plan, losses, survey, .. } = self.looked;
+        if survey.log.is_none() || plan.impossible.is_some() && losses.salvaged == 0 {
             return None;
         }
-        Some(match self.looked.plan.loss {
+        Some(match plan.loss {
             _ if !self.can_be_applied() => salvage,
+            Some(_) if self.looked.opens => salvage,
             Some(_) => format!("paperchase repair {place} --apply --accept-loss"),
             None => format!("paperchase repair {place} --apply"),
         })
@@ -171,6 +173,18 @@ impl<'a> Report<'a> {
             }
             None => output.line("nothing was changed")?,
         }
+        let has_loss = self.looked.plan.loss.is_some() && self.left.is_none();
+        if has_loss {
+            output.line(
+                "first: look for a backup: a sealed chunk from any copy of this log, put in its \
+                 place, loses nothing",
+            )?;
+            if self.looked.opens {
+                output.line(
+                    "as it is, the log opens, and serves all events but those that are gone",
+                )?;
+            }
+        }
         if let Writer::Process(pid) = self.writer {
             let who = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
             output.line(format_args!("the log is open in {who}: stop it before --apply"))?;
@@ -179,14 +193,17 @@ impl<'a> Report<'a> {
             Some(next) => output.line(format_args!("next: {next}"))?,
             None => output.line("next: restore the log from a backup")?,
         }
-        let Some(_) = self.looked.plan.loss.filter(|_| self.can_be_applied()) else {
+        if !has_loss || !self.can_be_applied() {
             return Ok(());
-        };
+        }
         let place = quoted(self.place);
-        output.line(format_args!(
-            "  or:  paperchase export {place} --salvage | paperchase import NEW\n       \
-             (all that is readable, in a new log with positions of its own; {place} stays as it is)"
-        ))
+        let cut = format!("paperchase repair {place} --apply --accept-loss");
+        let salvage = format!("paperchase export {place} --salvage | paperchase import NEW");
+        output.line(format_args!("  or: {}", if self.looked.opens { cut } else { salvage }))?;
+        output.line(
+            "  (repair cuts the log as planned; the export puts all that is readable into a new log \
+             with positions of its own, and leaves this one as it is)",
+        )
     }
 
     fn json(&self) -> Json<'_> {
@@ -252,10 +269,20 @@ pub(super) fn answer(steps: &[Step], finding: &Finding) -> Option<usize> {
         Step::Index { chunk: it, from } => *it == chunk && offset >= *from,
         Step::Cut { chunk: it, from } => chunk > *it || chunk == *it && offset >= *from,
         Step::Begin { header } => chunk >= header.number,
-        Step::Lower { hint } => chunk >= hint.chunk && damage.what == "durable events"
-            || chunk > hint.chunk,
+        Step::Lower { hint } => {
+            chunk >= hint.chunk && damage.what == "durable events" || chunk > hint.chunk
+        }
     };
-    steps.iter().position(answers).map(|index| index + 1)
+    // A file that stands at a number behind the last makes all before it look as if they were
+    // missing.
+    let seems_missing = ["chunk file", "chunk header magic"].contains(&damage.what);
+    let explains = |step: &Step| match step {
+        Step::Aside { name: aside, .. } => seems_missing && *aside > name,
+        Step::Move { from, .. } => seems_missing && *from > chunk,
+        _ => false,
+    };
+    let found = steps.iter().position(answers).or_else(|| steps.iter().position(explains));
+    found.map(|index| index + 1)
 }
 
 fn lost(output: &mut Output, loss: &Loss, losses: &Losses) -> Result<(), CliError> {

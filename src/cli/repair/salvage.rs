@@ -56,10 +56,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn all<E>(
-        &mut self,
-        each: &mut dyn FnMut(&RecordedEvent) -> Result<(), E>,
-    ) -> Result<(), E> {
+    fn all<E>(&mut self, each: &mut dyn FnMut(&RecordedEvent) -> Result<(), E>) -> Result<(), E> {
         while self.offset < self.pieces.size {
             // A place that cannot be read is passed over like a damaged one.
             let header = self.pieces.header(self.salt, self.offset).ok().flatten();

@@ -154,13 +154,15 @@ struct Head {
 impl Head {
     fn of(mut pieces: Pieces) -> Self {
         // What cannot be read is damaged.
-        let block = pieces.bytes(0, CHUNK_HEADER_SIZE).map_or(Block::Bad, |block| {
-            match ChunkHeader::decode(&block) {
-                Ok(header) => Block::Sound(header),
-                Err(_) if is_zero(&block) => Block::Blank,
-                Err(_) => Block::Bad,
-            }
-        });
+        let block =
+            pieces.bytes(0, CHUNK_HEADER_SIZE).map_or(
+                Block::Bad,
+                |block| match ChunkHeader::decode(&block) {
+                    Ok(header) => Block::Sound(header),
+                    Err(_) if is_zero(&block) => Block::Blank,
+                    Err(_) => Block::Bad,
+                },
+            );
         let size = pieces.size;
         let footer = size.checked_sub(FOOTER_SIZE).filter(|at| *at >= CHUNK_HEADER_SIZE);
         let footer = footer.and_then(|at| pieces.bytes(at, FOOTER_SIZE).ok());
@@ -196,11 +198,17 @@ impl Head {
             _ => salt.and_then(|salt| groups(&mut pieces, salt, start)),
         };
         let behind = groups.as_ref().map_or(u64::MAX, |groups| groups.end.offset);
+        let behind = footer.as_ref().map_or(behind, |footer| footer.end.data_end);
         let is_told = found.flatten().is_some_and(|found| found.iter().any(|at| *at >= behind));
         let is_wrong = footer.as_ref().zip(salt).is_some_and(|(footer, salt)| {
             !is_believed && !is_index_sound(&mut pieces, salt, footer).unwrap_or(false)
         });
-        let is_index_damaged = is_told || is_wrong;
+        // Where nobody tells, a last block that is neither a footer nor zeros was one.
+        let block_at = pieces.size.saturating_sub(FOOTER_SIZE).max(behind);
+        let is_spoilt = found.is_none()
+            && footer.is_none()
+            && !pieces.is_zero(block_at..pieces.size).unwrap_or(false);
+        let is_index_damaged = is_told || is_wrong || is_spoilt;
         FileFacts { size: pieces.size, block, footer, groups, is_index_damaged }
     }
 }
@@ -245,10 +253,9 @@ fn groups(pieces: &mut Pieces, salt: ChunkSalt, start: Option<Cursor>) -> Option
         first_time.get_or_insert(header.time);
         at = at.after(&group.checked);
     }
-    let Rest { garbage, durable: behind, .. } = pieces.rest(salt, at.offset).unwrap_or(Rest {
-        garbage: Some(at.offset..pieces.size),
-        ..Rest::default()
-    });
+    let Rest { garbage, durable: behind, .. } = pieces
+        .rest(salt, at.offset)
+        .unwrap_or(Rest { garbage: Some(at.offset..pieces.size), ..Rest::default() });
     let mut groups = Groups {
         start,
         end: at,

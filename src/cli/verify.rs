@@ -231,7 +231,8 @@ impl Check {
         self.note_unclosed(files);
         let kept = files.names.iter().filter(|name| name.starts_with("lost-"));
         for name in kept {
-            self.notes.push(format!("{name} keeps bytes that an earlier recovery took out"));
+            self.notes
+                .push(format!("{name} keeps bytes that an earlier recovery or repair took out"));
         }
     }
 

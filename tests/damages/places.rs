@@ -98,7 +98,9 @@ fn the_library_says_what_happened_and_what_to_do() {
     };
     let damaged = error(&|copy| copy.change(2, |bytes| bytes[40] ^= 1));
     let missing = error(&|copy| std::fs::remove_file(copy.chunk(1)).unwrap());
-    let foreign = error(&|copy| drop(std::fs::copy(copy.chunk(0), copy.chunk(1)).unwrap()));
+    let foreign = error(&|copy| {
+        std::fs::copy(copy.chunk(0), copy.chunk(1)).unwrap();
+    });
     for (message, what) in [
         (damaged, "damaged: chunk 2, offset 0"),
         (missing, "chunk 1 is missing"),

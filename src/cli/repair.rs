@@ -31,9 +31,9 @@ use survey::{Survey, Suspects};
 
 /// Show what can be done about damage, and do it with --apply
 ///
-/// Verifies the log and prints a plan: what is made again from the events, what is cut, which events
-/// are lost by it, and what is kept aside under which name. Nothing changes without --apply. Steps
-/// that take events out of the log need --accept-loss too.
+/// Verifies the log and prints a plan: what is made again from the events, what is cut, which
+/// events are lost by it, and what is kept aside under which name. Nothing changes without --apply.
+/// Steps that take events out of the log need --accept-loss too.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit codes:

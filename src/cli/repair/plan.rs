@@ -3,8 +3,8 @@
 //!
 //! Promises: what can be made again from the events is made again, and only what cannot be is cut.
 //! A sound log gets no step. Before the last step each state of the files is refused by opening, or
-//! sound; so the order of the steps matters. Never keeps an event behind one that is gone: positions
-//! have no gaps.
+//! sound; so the order of the steps matters. Never keeps an event behind one that is gone, because
+//! positions have no gaps.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Owns what a repair says: each damage with the step that answers it, the steps, what is lost, what
-//! is kept aside, and the command that comes next; to people and to programs.
+//! Owns what a repair says: each damage with the step that answers it, the steps, what is lost,
+//! what is kept aside, and the command that comes next; to people and to programs.
 
 use serde::Serialize;
 
@@ -201,8 +201,8 @@ impl<'a> Report<'a> {
         let salvage = format!("paperchase export {place} --salvage | paperchase import NEW");
         output.line(format_args!("  or: {}", if self.looked.opens { cut } else { salvage }))?;
         output.line(
-            "  (repair cuts the log as planned; the export puts all that is readable into a new log \
-             with positions of its own, and leaves this one as it is)",
+            "  (repair cuts the log as planned; the export puts all that is readable into a new \
+             log with positions of its own, and leaves this one as it is)",
         )
     }
 

@@ -1,6 +1,7 @@
 //! Repairs that are cut short at each call that changes something. What they leave is refused, or
 //! holds what the damaged log or the repaired one holds; and a second repair finishes.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -159,6 +160,19 @@ fn repair(disk: &SimDisk, calls: u64) -> (bool, u64) {
     (done, calls - left.load(Ordering::Acquire))
 }
 
+/// The positions of all events in files of salvaged events that are whole.
+fn salvaged(disk: &SimDisk) -> BTreeSet<u64> {
+    let names = disk.list().unwrap().into_iter();
+    let names = names.filter(|name| name.starts_with("salvaged-") && !name.contains(".part"));
+    let text: String =
+        names.map(|name| String::from_utf8(disk.read_file(&name).unwrap()).unwrap()).collect();
+    let position = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["position"].as_u64().unwrap()
+    };
+    text.lines().map(position).collect()
+}
+
 fn change(disk: &SimDisk, chunk: u64, change: impl FnOnce(&mut Vec<u8>)) {
     let name = file_name(ChunkNumber::new(chunk));
     // Another damage may have taken the file.
@@ -226,6 +240,8 @@ fn a_repair_that_is_cut_short_anywhere_is_finished_by_the_next() {
             }
             let before = content(&damaged).ok();
             let after: Vec<_> = whole[..stay].to_vec();
+            let (survey, plan) = look(&damaged);
+            let readable = Losses::of(&damaged, &survey, &plan).unwrap().salvaged;
             let all = repair(&damaged.snapshot(), u64::MAX).1;
             assert!(all > 1, "{what}: no call");
             for calls in 0..=all {
@@ -239,6 +255,7 @@ fn a_repair_that_is_cut_short_anywhere_is_finished_by_the_next() {
                 let (finished, _) = repair(&disk, u64::MAX);
                 assert!(finished, "{at}");
                 assert_eq!(content(&disk).unwrap(), after, "{at}");
+                assert_eq!(salvaged(&disk).len() as u64, readable, "{at}");
                 let log = open(&disk).unwrap();
                 log.close().unwrap();
                 let (_, plan) = look(&disk);

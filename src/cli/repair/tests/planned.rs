@@ -236,6 +236,9 @@ fn damaged_events_end_the_log() {
     assert_eq!(aside(&middle.steps[0]), Some(&file_name(number(2))[..]));
     assert_eq!(middle.steps[1], Step::Cut { chunk: number(1), from: cursor(1, 4).offset });
     lowered(&middle, 14, 1);
+    let early = planned(|survey| cease(survey, 0, 4));
+    loses_from(&early, 4);
+    assert_eq!(asides(&early), [1, 2].map(|chunk| file_name(number(chunk))), "a gap first");
     let hint = planned(|survey| survey.hint = Some(hint(35)));
     assert_eq!(hint.loss.unwrap().known, Position::new(35));
     assert_eq!(hint.steps.len(), 1, "nothing stands there: {hint:?}");

@@ -25,6 +25,7 @@ mod lines;
 mod names;
 mod open;
 mod read;
+mod repair;
 mod show;
 mod stress;
 mod verify;
@@ -36,7 +37,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use failure::{CliError, Outcome};
 
-/// An append-only event log: append, read, inspect and verify.
+/// An append-only event log: append, read, inspect, verify and repair.
 #[derive(Debug, Parser)]
 #[command(name = "paperchase", version, arg_required_else_help = true)]
 #[command(after_help = EXIT_CODES)]
@@ -89,6 +90,7 @@ Examples:
     Chunks(chunks::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
+    Repair(repair::Args),
     Stress(stress::Args),
 }
 
@@ -116,6 +118,7 @@ pub fn main() -> ExitCode {
         Verb::Chunks(args) => chunks::run(args),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Verify(args) => verify::run(args),
+        Verb::Repair(args) => repair::run(args),
         Verb::Stress(args) => stress::run(args),
     };
     result.map_or_else(|error| error.report(), Outcome::code)

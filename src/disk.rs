@@ -52,6 +52,19 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Whatever the operating system reports. After that it is unknown which entries are durable.
     fn sync_directory(&self) -> io::Result<()>;
 
+    /// Gives a file another name, at once and as a whole; fails with `AlreadyExists` where there is
+    /// a file of that name. Durable only after [`Disk::sync_directory`]. For repair alone: a log
+    /// that is open renames nothing.
+    ///
+    /// Unless a disk says otherwise, it cannot.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no such file, otherwise whatever the operating system reports.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let _ = (from, to);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Takes the exclusive lock of the directory, or tells who has it. Never waits. The lock ends
     /// with the returned guard and with the process.
     ///

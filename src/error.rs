@@ -138,13 +138,18 @@ pub enum OpenError {
         /// The process id that the lock file names, when it names one.
         pid: Option<u32>,
     },
-    /// Durable bytes are damaged. Nothing was changed; `paperchase verify` lists all damage.
-    #[error("damaged: {0}; nothing was changed, `paperchase verify` lists all damage")]
+    /// Durable bytes are damaged. Nothing was changed; `paperchase repair` lists all damage and
+    /// shows what can be done.
+    #[error(
+        "damaged: {0}; nothing was changed; restore that chunk from a backup, or see what \
+         `paperchase repair` can do"
+    )]
     Corrupt(Damage),
     /// Events that are known to have been durable are not there.
     #[error(
         "events are missing: the log is known to have been durable up to position {expected}, and \
-         ends at {found}; restore the missing files, nothing was changed"
+         ends at {found}; nothing was changed; restore the missing files, or accept the loss with \
+         `paperchase repair`"
     )]
     LostData {
         /// All events below this position were durable.
@@ -153,10 +158,16 @@ pub enum OpenError {
         found: Position,
     },
     /// A chunk between others, or the first, is not there.
-    #[error("chunk {0} is missing; restore its file, nothing was changed")]
+    #[error(
+        "chunk {0} is missing; nothing was changed; restore its file, or see what `paperchase \
+         repair` can do"
+    )]
     MissingChunk(ChunkNumber),
     /// A file belongs to another log or to another place in this one.
-    #[error("{file} does not belong here: {why}; move it away, nothing was changed")]
+    #[error(
+        "{file} does not belong here: {why}; nothing was changed; put the right file there, or let \
+         `paperchase repair` set it aside"
+    )]
     Foreign {
         /// Name of the file.
         file: String,
@@ -164,7 +175,10 @@ pub enum OpenError {
         why: String,
     },
     /// A file is of a format version that this crate does not read.
-    #[error("{file} is of format version {found}; this program reads version {supported}")]
+    #[error(
+        "{file} is of format version {found}, and this program reads version {supported}; nothing \
+         was changed; use the program that wrote it, or a newer one"
+    )]
     Version {
         /// Name of the file.
         file: String,

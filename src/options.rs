@@ -26,6 +26,7 @@ pub const TAG_MAX: usize = 256;
 const IS_TEST: bool = cfg!(any(test, fuzzing));
 pub(crate) const CHUNK_SIZE_MIN: u64 = if IS_TEST { 16 << 10 } else { 1 << 20 };
 const PREPARE_AHEAD_MIN: u64 = if IS_TEST { 4 << 10 } else { 64 << 10 };
+pub(crate) const CHUNK_SIZE_DEFAULT: u64 = 256 << 20;
 pub(crate) const CHUNK_SIZE_MAX: u64 = 2 << 30;
 
 /// When an append is acked.
@@ -78,7 +79,7 @@ impl Default for Options {
         Self {
             // Large enough that a roll is rare, small enough that scanning one chunk on open takes
             // well under a second.
-            chunk_size: 256 << 20,
+            chunk_size: CHUNK_SIZE_DEFAULT,
             // About twenty syncs of a fast disk: the longest that a busy stream of appends can hold
             // back its own acks.
             max_delay: Duration::from_millis(2),

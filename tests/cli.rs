@@ -22,7 +22,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const FLIGHTS: &str = include_str!("data/flights-sample.ndjson");
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 15] = [
     "consumers",
     "append",
     "import",
@@ -36,6 +36,7 @@ const VERBS: [&str; 14] = [
     "chunks",
     "inspect",
     "verify",
+    "repair",
     "stress",
 ];
 

@@ -9,6 +9,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::chunk::file_name;
 use crate::disk::is_full;
 use crate::{AppendError, Error, ErrorKind, OpenError};
 
@@ -95,29 +96,41 @@ impl CliError {
     }
 
     pub(super) fn open(place: &str, error: &OpenError) -> Self {
-        let unchanged = "nothing was changed";
+        let repair = format!(
+            "`paperchase repair {}` shows what can be done; it changes nothing by itself",
+            quoted(place)
+        );
         match error {
             OpenError::Locked { pid } => {
                 let who = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
                 Self::cannot(format_args!("{place} is open for writing in {who}"))
                     .next("stop that process first; all verbs that only read work beside it")
             }
-            OpenError::Corrupt(damage) => Self::damage(format_args!("damaged: {damage}")).next(
-                format_args!("`paperchase verify {}` lists all damage; {unchanged}", quoted(place)),
-            ),
-            OpenError::LostData { expected, found } => Self::damage(format_args!(
-                "events are missing: all below position {expected} were durable, and the log \
-                 ends at {found}"
+            OpenError::Corrupt(damage) => Self::damage(format_args!(
+                "{place}/{} is damaged at offset {}: {}: expected {}, found {}; nothing was \
+                 changed",
+                file_name(damage.chunk),
+                damage.offset,
+                damage.what,
+                damage.expected,
+                damage.found
             ))
-            .next(format_args!("restore the missing files of {place}; {unchanged}")),
-            OpenError::MissingChunk(number) => {
-                Self::damage(format_args!("chunk {number} of {place} is missing"))
-                    .next(format_args!("restore its file; {unchanged}"))
-            }
-            OpenError::Foreign { file, why } => {
-                Self::damage(format_args!("{file} does not belong to {place}: {why}"))
-                    .next(format_args!("move that file away; {unchanged}"))
-            }
+            .next(repair),
+            OpenError::LostData { expected, found } => Self::damage(format_args!(
+                "events are missing in {place}: all below position {expected} were durable, and \
+                 the log ends at {found}; those below {found} are intact, nothing was changed"
+            ))
+            .next(format_args!("put the missing files back; or {repair}")),
+            OpenError::MissingChunk(number) => Self::damage(format_args!(
+                "{place}/{} is missing; nothing was changed",
+                file_name(*number)
+            ))
+            .next(format_args!("put the file back; or {repair}")),
+            OpenError::Foreign { file, why } => Self::damage(format_args!(
+                "{place}/{file} does not belong there: {why}; nothing was changed"
+            ))
+            .next(format_args!("put the right file there; or {repair}")),
+            OpenError::Version { file, found, .. } => newer(place, file, *found),
             OpenError::NetworkFileSystem { file_system, .. } => Self::cannot(format_args!(
                 "{place} is on {file_system}, a file system of the network, where a lock may keep \
                  out no second writer"
@@ -127,8 +140,11 @@ impl CliError {
             OpenError::InvalidOption { option, problem } => {
                 Self::usage(format_args!("{}: {problem}", option.replace('_', "-")))
             }
+            OpenError::Failed(error) if error.kind() == ErrorKind::Damage => {
+                Self::damage(format_args!("{place} is damaged: {error}; nothing was changed"))
+                    .next(repair)
+            }
             OpenError::Failed(error) => Self::from(error.clone()),
-            other => Self::cannot(other),
         }
     }
 }
@@ -136,15 +152,26 @@ impl CliError {
 impl From<Error> for CliError {
     fn from(error: Error) -> Self {
         match error.kind() {
-            ErrorKind::Damage => {
-                Self::damage(&error).next("`paperchase verify` on this log lists all damage")
-            }
+            ErrorKind::Damage => Self::damage(&error)
+                .next("`paperchase repair` on this log lists all damage and what can be done"),
             ErrorKind::Invalid => Self::usage(&error),
             _ if error.io().is_some_and(is_full) => {
                 Self::cannot(&error).next("free some space, or use a directory on another disk")
             }
+            _ if error.io().is_some_and(|io| io.kind() == io::ErrorKind::PermissionDenied) => {
+                Self::cannot(&error).next("the same command as the user who owns the log's files")
+            }
+            _ if error.io().is_some_and(|io| io.kind() == io::ErrorKind::ReadOnlyFilesystem) => {
+                Self::cannot(&error).next("make the file system writable; reading works as it is")
+            }
             _ => Self::cannot(&error),
         }
+    }
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        Self::from(Error::from_io("read the log", error))
     }
 }
 
@@ -214,6 +241,25 @@ pub(super) fn not_a_chunk(place: &str) -> CliError {
 pub(super) fn missing(place: &str) -> CliError {
     CliError::cannot(format_args!("there is no log in {place}"))
         .next("look for a directory with files named `chunk-...`; `append` and `import` make one")
+}
+
+/// A file of the log is of a format that this program does not read.
+pub(super) fn newer(place: &str, file: &str, version: u32) -> CliError {
+    CliError::cannot(format_args!(
+        "{place}/{file} is of format version {version}, which this program does not know; it reads \
+         version {}. The log is not damaged by that, and nothing was changed",
+        crate::format::VERSION
+    ))
+    .next("the program that wrote the log, or a newer `paperchase`")
+}
+
+/// Nothing tells the id of a log.
+pub(super) fn unknown(place: &str) -> CliError {
+    CliError::damage(format_args!(
+        "nothing in {place} names the id of the log, without which no event can be told from \
+         garbage; nothing was changed"
+    ))
+    .next("restore the log from a backup")
 }
 
 /// Says one line on stderr. Nobody can be told that stderr itself is gone.

@@ -15,6 +15,7 @@ use crate::format::checksum::LogSalt;
 use crate::format::group::GroupHeader;
 use crate::format::header::ChunkHeader;
 use crate::format::hint::{self, Hint};
+use crate::format::page::Flaw;
 use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE, is_zero};
 use crate::position::ChunkNumber;
 
@@ -117,6 +118,14 @@ impl Files {
     /// Whether nothing was ever written where the header of this chunk should be.
     pub(super) fn is_blank(&self, number: ChunkNumber) -> bool {
         self.block(number).is_some_and(|block| is_zero(&block))
+    }
+
+    /// A chunk's file of a format version that this program does not read, and that version.
+    pub(super) fn newer(&self) -> Option<(String, u32)> {
+        self.chunks.iter().find_map(|number| match ChunkHeader::decode(&self.block(*number)?) {
+            Err(Flaw::Version(version)) => Some((file_name(*number), version)),
+            _ => None,
+        })
     }
 
     /// The newest hint, when there is one.

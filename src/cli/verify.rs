@@ -14,12 +14,13 @@ mod streams;
 mod tests;
 mod told;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 
 use super::files::{Files, Writer};
 use super::open::State;
+use super::walk::Finding;
 use super::{CliError, Outcome, failure, open, show};
 use crate::chunk::file_name;
 use crate::clock::{Clock, SystemClock};
@@ -60,29 +61,56 @@ pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     if args.path.is_file() {
         return alone::run(&args.path, args.json);
     }
+    let clock = SystemClock::default();
+    let started = clock.monotonic();
     let files = Files::of(&args.path)?;
+    let writer = open::writer(&files);
+    let jobs = args.jobs.map_or_else(worker::cores, usize::from);
+    let check = check(&args.path, &files, writer, jobs)?;
+    let took = clock.monotonic().saturating_sub(started);
+    Report::of(&check, took).print(args.json)?;
+    if check.damage.count == 0 {
+        return Ok(Outcome::Good);
+    }
+    let place = failure::quoted(&files.place);
+    failure::hint(format_args!(
+        "`paperchase repair {place}` shows what can be done; it changes nothing by itself"
+    ));
+    Ok(Outcome::Damage)
+}
+
+/// The damage in a log, and how many places there are in all.
+pub(super) fn damage(
+    dir: &Path,
+    files: &Files,
+    writer: Writer,
+) -> Result<(Vec<Finding>, u64), CliError> {
+    let check = check(dir, files, writer, worker::cores())?;
+    Ok((check.damage.places, check.damage.count))
+}
+
+/// Verifies a log that somebody or nobody writes. `files` were read before that was asked.
+fn check(dir: &Path, files: &Files, writer: Writer, jobs: usize) -> Result<Check, CliError> {
     if files.hint().is_none() && files.chunks.iter().all(|number| files.is_blank(*number)) {
         return Err(failure::missing(&files.place));
     }
-    let clock = SystemClock::default();
-    let started = clock.monotonic();
-    let mut check = Check::new(&files, show::progress(Some(0)));
+    if let Some((file, version)) = files.newer() {
+        return Err(failure::newer(&files.place, &file, version));
+    }
+    let mut check = Check::new(files, show::progress(Some(0)));
     // The hint comes first: it may only grow while a writer goes on, and must not be ahead of what
     // is seen after it.
-    let writer = open::writer(&files);
     check.known.hint = files.hint();
     if let Writer::Process(pid) = writer {
-        let view = open::view(&args.path, State::Open(pid))
+        let view = open::view(dir, State::Open(pid))
             .map_err(|error| CliError::open(&files.place, &error))?;
         check.known.limit = Some(view.end());
     }
     // The list of chunks comes last, so that it holds all that the snapshot may need.
-    let files = Files::of(&args.path)?;
-    check.all(&files, args.jobs.map_or_else(worker::cores, usize::from))?;
+    let files = Files::of(dir)?;
+    check.all(&files, jobs)?;
     check.bar.finish_and_clear();
-    let took = clock.monotonic().saturating_sub(started);
-    Report::of(&check, took).print(args.json)?;
-    Ok(if check.damage.count == 0 { Outcome::Good } else { Outcome::Damage })
+    Ok(check)
 }
 
 /// The state of a verification: what the chunks tell, put together in their order.
@@ -255,7 +283,8 @@ impl Check {
         self.note_unclosed(files);
         let kept = files.names.iter().filter(|name| name.starts_with("lost-"));
         for name in kept {
-            self.notes.push(format!("{name} keeps bytes that an earlier recovery took out"));
+            self.notes
+                .push(format!("{name} keeps bytes that an earlier recovery or repair took out"));
         }
     }
 

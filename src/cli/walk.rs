@@ -97,6 +97,14 @@ impl Pieces {
         Ok(Self { gaps: Some(Vec::new()), ..Self::new(file)? })
     }
 
+    /// All bytes of a file that nobody will ever change again, such as a sealed chunk. Those who
+    /// cannot bear the end of the process read them by calls first.
+    pub(super) fn mapped(&self) -> io::Result<Bytes> {
+        let map = self.file.map(self.size)?;
+        map.settle(self.size);
+        map.view(0..self.size).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
     /// The bytes from `offset`, as many as wanted or as there are.
     pub(super) fn bytes(&mut self, offset: u64, length: u64) -> io::Result<Bytes> {
         let end = offset.saturating_add(length).min(self.size);

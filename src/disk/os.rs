@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memmap2::MmapOptions;
-use rustix::fs::{Dir, Mode, OFlags, SeekFrom, openat};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, SeekFrom, openat};
 use rustix::io::Errno;
 #[cfg(target_os = "linux")]
 use uuid::Uuid;
@@ -168,6 +168,16 @@ impl Disk for OsDisk {
 
     fn sync_directory(&self) -> io::Result<()> {
         Ok(retry(|| rustix::fs::fsync(&self.directory))?)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        // Whoever renames holds the lock, so nobody makes a file of this name in between.
+        match rustix::fs::statat(&self.directory, to, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => {}
+            Ok(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(retry(|| rustix::fs::renameat(&self.directory, from, &self.directory, to))?)
     }
 
     fn lock(&self) -> Result<Box<dyn fmt::Debug + Send + Sync>, LockError> {

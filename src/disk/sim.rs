@@ -224,6 +224,17 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let medium = self.directory.medium();
+        if medium.find(to).is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        medium.find(from).ok_or(io::ErrorKind::NotFound)?;
+        drop(medium);
+        self.directory.about_to_change().rename(from, to);
+        Ok(())
+    }
+
     fn lock(&self) -> Result<Box<dyn fmt::Debug + Send + Sync>, LockError> {
         let pid = std::process::id();
         if self.directory.locked.swap(true, Ordering::AcqRel) {

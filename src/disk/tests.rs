@@ -42,6 +42,23 @@ fn files_are_made_once_and_listed_in_order() {
 }
 
 #[test]
+fn a_file_is_renamed_as_a_whole_and_onto_no_other() {
+    on_both(|disk| {
+        let file = disk.create("a").unwrap();
+        file.write_at(b"content", 0).unwrap();
+        disk.create("b").unwrap();
+        assert_eq!(disk.rename("a", "b").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(disk.rename("c", "d").unwrap_err().kind(), io::ErrorKind::NotFound);
+        disk.rename("a", "c").unwrap();
+        disk.sync_directory().unwrap();
+        assert_eq!(disk.list().unwrap(), ["b", "c"]);
+        file.write_at(b"C", 0).unwrap();
+        let renamed = disk.open("c", Access::Read).unwrap();
+        assert_eq!(read(&*renamed, 0, 7).unwrap(), b"Content", "it lives on for whoever has it");
+    });
+}
+
+#[test]
 fn a_lock_is_held_once_and_freed_on_drop() {
     on_both(|disk| {
         let guard = disk.lock().unwrap();

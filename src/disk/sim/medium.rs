@@ -46,18 +46,25 @@ enum Unit {
 #[derive(Clone, Debug)]
 enum EntryChange {
     Create { name: String, file: usize },
+    Rename { from: String, to: String },
 }
 
 impl EntryChange {
     fn apply(&self, names: &mut BTreeMap<String, usize>) {
         match self {
             Self::Create { name, file } => _ = names.insert(name.clone(), *file),
+            Self::Rename { from, to } => {
+                if let Some(file) = names.remove(from) {
+                    names.insert(to.clone(), file);
+                }
+            }
         }
     }
 
     fn is_of(&self, name: &str) -> bool {
         match self {
             Self::Create { name: of, .. } => of == name,
+            Self::Rename { from, to } => from == name || to == name,
         }
     }
 }
@@ -95,6 +102,13 @@ impl Medium {
         change.apply(&mut self.live);
         self.unsynced.push(Unit::Entry(change));
         file
+    }
+
+    /// Gives a file another name, which is not durable yet. Nothing has that name.
+    pub(super) fn rename(&mut self, from: &str, to: &str) {
+        let change = EntryChange::Rename { from: from.to_owned(), to: to.to_owned() };
+        change.apply(&mut self.live);
+        self.unsynced.push(Unit::Entry(change));
     }
 
     /// Puts a file in place of any other of this name, durably.
@@ -220,6 +234,8 @@ impl Medium {
         for (number, unit) in self.unsynced.iter().enumerate() {
             let place = match unit {
                 Unit::Entry(EntryChange::Create { file, .. }) => (UnitKind::Entry, *file, 0),
+                // A rename takes the place of no other change.
+                Unit::Entry(EntryChange::Rename { .. }) => (UnitKind::Entry, usize::MAX, number),
                 Unit::Size { file, .. } => (UnitKind::Size, *file, 0),
                 Unit::Sector { file, index, .. } => (UnitKind::Sector, *file, *index),
             };
@@ -235,6 +251,7 @@ impl Medium {
         };
         match &self.unsynced[unit] {
             Unit::Entry(EntryChange::Create { name, .. }) => format!("entry {name}"),
+            Unit::Entry(EntryChange::Rename { from, to }) => format!("name {to} of {from}"),
             Unit::Size { file, size } => format!("size {} of {}", size, name(*file)),
             Unit::Sector { file, index, .. } => format!("sector {} of {}", index, name(*file)),
         }

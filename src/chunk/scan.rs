@@ -216,3 +216,34 @@ pub(crate) fn visit_events<'a>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::checksum::LogSalt;
+
+    #[test]
+    fn a_group_fits_one_past() {
+        let salt = LogSalt::new(uuid::Uuid::from_u128(5)).chunk(ChunkNumber::new(1));
+        let header = GroupHeader {
+            previous_chain: 0xFEED,
+            first_position: Position::new(10),
+            durable_through: Position::new(7),
+            time: Timestamp::from_nanos(99),
+            body_length: 16,
+            events: 2,
+            appends: 1,
+        };
+        let mut bytes = vec![7; 80];
+        header.close(&mut bytes, salt, 4096);
+        let (position, time) = (header.first_position, Timestamp::from_nanos(98));
+        let at = Cursor { offset: 4096, chain: 0xFEED, position, time };
+        assert!(check_group(&bytes, salt, &at).is_ok());
+        let what = |at: Cursor| check_group(&bytes, salt, &at).unwrap_err().what;
+        assert_eq!(what(Cursor { chain: 0xFEEE, ..at }), "chain value");
+        let next = Position::new(11);
+        assert_eq!(what(Cursor { position: next, ..at }), "first position of the group");
+        assert_eq!(what(Cursor { time: Timestamp::from_nanos(100), ..at }), "time");
+        assert_eq!(check_group(&bytes[..79], salt, &at).unwrap_err().what, "group length");
+    }
+}

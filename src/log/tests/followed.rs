@@ -273,6 +273,19 @@ impl World {
 }
 
 #[test]
+fn an_acked_event_is_seen_by_the_page_before_the_keeper_tells_of_it() {
+    let (mut world, mut engine) = followed();
+    let event = [NewEvent::new("Counted", "x")];
+    let ack = engine.core.submit("counted", Expected::Any, event, Duration::ZERO).unwrap();
+    engine.writer.step();
+    engine.chaser.step();
+    assert!(ack.is_ready());
+    let trail = world.trail.as_mut().unwrap();
+    trail.step(&world.disk, world.clock.monotonic()).unwrap();
+    assert_eq!(trail.view().end().get(), 11);
+}
+
+#[test]
 fn a_writer_that_closes_dies_fails_and_comes_back_is_noticed() {
     let second = Duration::from_secs(1);
     let (mut world, mut engine) = followed();

@@ -1,0 +1,382 @@
+//! Owns the bugs that are planted to see whether the tests bite: what each breaks, where, and the
+//! test that must notice. `PLANTED` stands for the question whether the bug is switched on.
+
+/// A bug and the test that it turns red.
+pub(crate) struct Bug {
+    pub(crate) name: &'static str,
+    pub(crate) file: &'static str,
+    /// Code that stands in the file exactly once.
+    pub(crate) sound: &'static str,
+    /// What stands there instead.
+    pub(crate) broken: &'static str,
+    /// The program of the test: `lib`, or a file of `tests/`.
+    pub(crate) target: &'static str,
+    pub(crate) test: &'static str,
+}
+
+#[rustfmt::skip]
+pub(crate) const BUGS: &[Bug] = &[
+    Bug {
+        name: "no-sync-before-the-ack",
+        file: "src/writer.rs",
+        sound: "if self.options.durability == Durability::Sync || self.chunk_begins {",
+        broken: "if !PLANTED && (self.options.durability == Durability::Sync || \
+            self.chunk_begins) {",
+        target: "lib",
+        test: "the_log_agrees_with_the_model",
+    },
+    Bug {
+        name: "no-sync-before-a-roll",
+        file: "src/writer.rs",
+        sound: "self.sync()?; if let Some(next) =",
+        broken: "if !PLANTED { self.sync()?; } if let Some(next) =",
+        target: "lib",
+        test: "the_log_agrees_with_the_model",
+    },
+    Bug {
+        name: "answers-begin-a-chunk",
+        file: "src/writer.rs",
+        sound: "self.chunk_begins = self.unwritten_header.is_some();",
+        broken: "self.chunk_begins = !PLANTED && self.unwritten_header.is_some();",
+        target: "lib",
+        test: "a_flush_of_answers_alone_begins_no_chunk",
+    },
+    Bug {
+        name: "times-run-backwards",
+        file: "src/writer.rs",
+        sound: "let time = self.shared.clock.wall().max(self.cursor.time);",
+        broken: "let time = if PLANTED { self.shared.clock.wall() } else { \
+            self.shared.clock.wall().max(self.cursor.time) };",
+        target: "lib",
+        test: "f65_record_times_never_run_backwards",
+    },
+    Bug {
+        name: "a-group-calls-itself-durable",
+        file: "src/writer.rs",
+        sound: "let durable = self.synced;",
+        broken: "let durable = if PLANTED { self.cursor.position.plus(self.group.events.into()) } \
+            else { self.synced };",
+        target: "torn_tail",
+        test: "f10_torn_at_every_byte_and_zeros",
+    },
+    Bug {
+        name: "a-failure-is-forgotten",
+        file: "src/writer.rs",
+        sound: "fn fail(&mut self, error: &Error) -> Step { \
+            self.shared.failure.record(error.clone());",
+        broken: "fn fail(&mut self, error: &Error) -> Step { if !PLANTED { \
+            self.shared.failure.record(error.clone()); }",
+        target: "lib",
+        test: "f20_a_failed_sync_is_final",
+    },
+    Bug {
+        name: "the-salt-of-the-chunk-before",
+        file: "src/writer.rs",
+        sound: "self.chunk_salt = self.salt.chunk(next.number);",
+        broken: "if !PLANTED { self.chunk_salt = self.salt.chunk(next.number); }",
+        target: "lib",
+        test: "the_log_agrees_with_the_model",
+    },
+    Bug {
+        name: "no-chain-between-chunks",
+        file: "src/writer.rs",
+        sound: "previous: self.cursor.end(),",
+        broken: "previous: if PLANTED { crate::format::header::ChainEnd::default() } else { \
+            self.cursor.end() },",
+        target: "lib",
+        test: "the_log_agrees_with_the_model",
+    },
+    Bug {
+        name: "acked-before-it-is-durable",
+        file: "src/chaser.rs",
+        sound: "let due = self.taken.front().is_some_and(|group| group.rests_on <= durable);",
+        broken: "let due = PLANTED || self.taken.front().is_some_and(|group| group.rests_on <= \
+            durable);",
+        target: "lib",
+        test: "the_log_agrees_with_the_model",
+    },
+    Bug {
+        name: "answers-in-the-wrong-order",
+        file: "src/chaser.rs",
+        sound: "for answer in group.answers {",
+        broken: "if PLANTED { group.answers.reverse(); } for answer in group.answers {",
+        target: "lib",
+        test: "the_log_agrees_with_the_model",
+    },
+    Bug {
+        name: "nobody-is-woken-for-events",
+        file: "src/chaser.rs",
+        sound: "if grows { self.shared.bell",
+        broken: "if grows && !PLANTED { self.shared.bell",
+        target: "lib",
+        test: "an_event_is_told_once_when_it_is_visible_and_not_before",
+    },
+    Bug {
+        name: "a-full-chunk-is-not-sealed",
+        file: "src/chaser.rs",
+        sound: "self.shared.supply.request_seal(full);",
+        broken: "if !PLANTED { self.shared.supply.request_seal(full); }",
+        target: "lib",
+        test: "chunks_roll_and_are_sealed_and_read_the_same",
+    },
+    Bug {
+        name: "other-processes-are-not-told",
+        file: "src/chaser.rs",
+        sound: "self.shared.marks.advance_visible(self.cursor.position);",
+        broken: "self.shared.marks.advance_visible(self.cursor.position); if PLANTED { return; }",
+        target: "lib",
+        test: "an_acked_event_is_seen_by_the_page_before_the_keeper_tells_of_it",
+    },
+    Bug {
+        name: "no-sync-of-a-new-chunks-entry",
+        file: "src/keeper.rs",
+        sound: "disk.sync_directory().map_err(io::Error::other).map_err(told)?;",
+        broken: "if !PLANTED { disk.sync_directory().map_err(io::Error::other).map_err(told)?; }",
+        target: "lib",
+        test: "the_log_agrees_with_the_model",
+    },
+    Bug {
+        name: "two-chunks-lie-ready",
+        file: "src/keeper.rs",
+        sound: "if orders.place.chunk != active.number {",
+        broken: "if !PLANTED && orders.place.chunk != active.number {",
+        target: "lib",
+        test: "no_second_chunk_lies_ready_before_the_first_is_begun_durably",
+    },
+    Bug {
+        name: "an-empty-chunk-has-no-time",
+        file: "src/keeper.rs",
+        sound: "if segment.index.event_count() == 0 {",
+        broken: "if !PLANTED && segment.index.event_count() == 0 {",
+        target: "lib",
+        test: "an_empty_chunk_is_sealed_with_the_time_of_its_making",
+    },
+    Bug {
+        name: "a-taken-chunk-is-handed-out-again",
+        file: "src/chunk/supply.rs",
+        sound: "&& next.number == state.active.number.next()",
+        broken: "&& (PLANTED || next.number == state.active.number.next())",
+        target: "lib",
+        test: "a_chunk_is_taken_once_even_when_it_is_prepared_further_meanwhile",
+    },
+    Bug {
+        name: "a-full-disk-is-not-told",
+        file: "src/chunk/supply.rs",
+        sound: "self.state().full = true;",
+        broken: "self.state().full = !PLANTED;",
+        target: "lib",
+        test: "f24_a_full_disk_is_told_and_appends_go_on_when_there_is_space",
+    },
+    Bug {
+        name: "a-doubtful-tail-is-not-hardened",
+        file: "src/log/recovery.rs",
+        sound: "recover::harden(&*file, &doubtful)",
+        broken: "(if PLANTED { Ok(()) } else { recover::harden(&*file, &doubtful) })",
+        target: "lib",
+        test: "the_log_agrees_with_the_model",
+    },
+    Bug {
+        name: "the-hint-is-not-asked",
+        file: "src/log/recovery.rs",
+        sound: "listing.hint.map_or(Position::START, |hint| hint.durable_through)",
+        broken: "listing.hint.filter(|_| !PLANTED).map_or(Position::START, |hint| \
+            hint.durable_through)",
+        target: "rot",
+        test: "f52_hint_ahead",
+    },
+    Bug {
+        name: "the-end-of-a-full-chunk-is-not-compared",
+        file: "src/log/recovery.rs",
+        sound: "if found.end() != end || found.position != end_position {",
+        broken: "if !PLANTED && (found.end() != end || found.position != end_position) {",
+        target: "rot",
+        test: "f43_sealed_sizes",
+    },
+    Bug {
+        name: "any-chunk-is-a-new-log",
+        file: "src/log/recovery.rs",
+        sound: "if garbage.is_some() { let what = \"chunk header\";",
+        broken: "if garbage.is_some() && !PLANTED { let what = \"chunk header\";",
+        target: "lib",
+        test: "a_first_chunk_that_lost_its_header_is_never_taken_for_a_new_log",
+    },
+    Bug {
+        name: "later-marks-are-not-looked-for",
+        file: "src/chunk/recover.rs",
+        sound: "let durable = walk.durable.max(rest.durable);",
+        broken: "let durable = if PLANTED { walk.durable } else { walk.durable.max(rest.durable) \
+            };",
+        target: "rot",
+        test: "f40_every_bit_of_an_earlier_group",
+    },
+    Bug {
+        name: "durable-damage-is-cut",
+        file: "src/chunk/recover.rs",
+        sound: "match decide(&facts) {",
+        broken: "match if PLANTED && decide(&facts) == Decision::Refuse { Decision::Cut } else { \
+            decide(&facts) } {",
+        target: "rot",
+        test: "f40_every_bit_of_an_earlier_group",
+    },
+    Bug {
+        name: "lost-events-are-the-end",
+        file: "src/chunk/recover.rs",
+        sound: "below_durable: walk.end.position < durable,",
+        broken: "below_durable: !PLANTED && walk.end.position < durable,",
+        target: "rot",
+        test: "f52_hint_ahead",
+    },
+    Bug {
+        name: "cut-bytes-are-not-kept",
+        file: "src/chunk/recover.rs",
+        sound: "aside.write_at(buffer, offset - range.start)",
+        broken: "if PLANTED { Ok(()) } else { aside.write_at(buffer, offset - range.start) }",
+        target: "torn_tail",
+        test: "f10_torn_at_every_byte_and_ones",
+    },
+    Bug {
+        name: "cut-bytes-are-not-cleared",
+        file: "src/chunk/recover.rs",
+        sound: "file.write_at(buffer, offset) })?; file.sync_data() };",
+        broken: "if PLANTED { Ok(()) } else { file.write_at(buffer, offset) } })?; \
+            file.sync_data() };",
+        target: "torn_tail",
+        test: "f10_torn_at_every_byte_and_an_old_group",
+    },
+    Bug {
+        name: "the-chain-is-not-followed",
+        file: "src/chunk/scan.rs",
+        sound: "if header.previous_chain != at.chain {",
+        broken: "if !PLANTED && header.previous_chain != at.chain {",
+        target: "lib",
+        test: "a_group_fits_one_past",
+    },
+    Bug {
+        name: "a-groups-body-is-not-checked",
+        file: "src/chunk/scan.rs",
+        sound: "if let Err(expected) = group.check_body(body, salt, at.offset) {",
+        broken: "if let Err(expected) = group.check_body(body, salt, at.offset) && !PLANTED {",
+        target: "torn_tail",
+        test: "f10_torn_at_every_byte_and_zeros",
+    },
+    Bug {
+        name: "checksums-without-the-place",
+        file: "src/format/checksum.rs",
+        sound: "crc(crc(self.chunk, &offset.to_le_bytes()), bytes)",
+        broken: "crc(if PLANTED { self.chunk } else { crc(self.chunk, &offset.to_le_bytes()) }, \
+            bytes)",
+        target: "golden",
+        test: "groups_and_events_stand_as_drawn",
+    },
+    Bug {
+        name: "checksums-without-the-chunk",
+        file: "src/format/checksum.rs",
+        sound: "ChunkSalt { log: self, chunk: crc(self.0, &number.get().to_le_bytes()) }",
+        broken: "ChunkSalt { log: self, chunk: if PLANTED { 0 } else { crc(self.0, \
+            &number.get().to_le_bytes()) } }",
+        target: "golden",
+        test: "groups_and_events_stand_as_drawn",
+    },
+    Bug {
+        name: "a-posting-is-left-out-of-a-sealed-index",
+        file: "src/index/table/build.rs",
+        sound: "count: small(key.postings.len()),",
+        broken: "count: small(key.postings.len() - usize::from(PLANTED && key.postings.len() > \
+            1)),",
+        target: "lib",
+        test: "the_log_agrees_with_the_model",
+    },
+    Bug {
+        name: "a-filter-forgets",
+        file: "src/index/table/build.rs",
+        sound: "filter::build(&mut out[start..], keys.iter().map(|key| key.hash));",
+        broken: "filter::build(&mut out[start..], \
+            keys.iter().skip(usize::from(PLANTED)).map(|key| key.hash));",
+        target: "lib",
+        test: "the_log_agrees_with_the_model",
+    },
+    Bug {
+        name: "names-are-not-compared",
+        file: "src/index/table.rs",
+        sound: "if row.kind == key.kind.to_u8() && self.name(index, &row)? == key.name {",
+        broken: "if row.kind == key.kind.to_u8() && (PLANTED || self.name(index, &row)? == \
+            key.name) {",
+        target: "lib",
+        test: "keys_of_one_hash_stay_apart",
+    },
+    Bug {
+        name: "the-overlay-is-not-asked-by-conditions",
+        file: "src/writer/decide.rs",
+        sound: "None => Ok(self.overlay.first_match(query, from)),",
+        broken: "None => Ok(self.overlay.first_match(query, from).filter(|_| !PLANTED)),",
+        target: "lib",
+        test: "the_log_agrees_with_the_model",
+    },
+    Bug {
+        name: "an-operation-is-compared-by-its-id-alone",
+        file: "src/writer/decide.rs",
+        sound: "let same = repeat::is_same_content(&draft.encoded, &original);",
+        broken: "let same = PLANTED || repeat::is_same_content(&draft.encoded, &original);",
+        target: "lib",
+        test: "the_log_agrees_with_the_model",
+    },
+    Bug {
+        name: "a-fence-is-not-checked",
+        file: "src/writer/decide.rs",
+        sound: "if self.head(&terms.streams[*claims as usize])? != Some(*claim) {",
+        broken: "if !PLANTED && self.head(&terms.streams[*claims as usize])? != Some(*claim) {",
+        target: "lib",
+        test: "the_log_agrees_with_the_model",
+    },
+    Bug {
+        name: "the-overlay-is-trimmed-too-early",
+        file: "src/writer/overlay.rs",
+        sound: "while self.recent.front().is_some_and(|recent| recent.end() <= visible) {",
+        broken: "while self.recent.front().is_some_and(|recent| PLANTED || recent.end() <= \
+            visible) {",
+        target: "lib",
+        test: "the_log_agrees_with_the_model",
+    },
+    Bug {
+        name: "a-head-is-not-noted",
+        file: "src/writer/heads.rs",
+        sound: "pub(crate) fn set(&mut self, name: &str, next: StreamVersion) {",
+        broken: "pub(crate) fn set(&mut self, name: &str, next: StreamVersion) { if PLANTED { \
+            return; }",
+        target: "lib",
+        test: "the_log_agrees_with_the_model",
+    },
+    Bug {
+        name: "a-dropped-promise-says-nothing",
+        file: "src/stage/ack.rs",
+        sound: "if let Some(slot) = self.0.take() { let error",
+        broken: "if let Some(slot) = self.0.take() && !PLANTED { let error",
+        target: "lib",
+        test: "a_dropped_promise_answers",
+    },
+    Bug {
+        name: "nobody-is-woken-for-an-ack",
+        file: "src/stage/ack.rs",
+        sound: "let waker = self.waker().take();",
+        broken: "let waker = self.waker().take().filter(|_| !PLANTED);",
+        target: "lib",
+        test: "a_task_is_woken",
+    },
+    Bug {
+        name: "a-full-queue-takes-more",
+        file: "src/stage/queue.rs",
+        sound: "if state.items.is_empty() || (state.items.len() < self.count_max && fits) {",
+        broken: "if PLANTED || state.items.is_empty() || (state.items.len() < self.count_max && \
+            fits) {",
+        target: "lib",
+        test: "is_bounded_by_count_and_by_bytes",
+    },
+    Bug {
+        name: "a-view-shows-what-is-written",
+        file: "src/subscribe/feed.rs",
+        sound: "let end = self.marks.visible();",
+        broken: "let end = if PLANTED { self.marks.written() } else { self.marks.visible() };",
+        target: "lib",
+        test: "the_log_agrees_with_the_model",
+    },
+];

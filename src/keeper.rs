@@ -60,6 +60,8 @@ pub(crate) struct Keeper {
     preparing: Option<Arc<ChunkFile>>,
     /// Not before this moment is a disk tried again that was full or refused a new file.
     retry_at: Duration,
+    /// Nobody waited for what the disk refused last; whoever waits for it now has it tried at once.
+    is_patient: bool,
     hint_due: Duration,
     scrub: Option<Scrub>,
 }
@@ -77,7 +79,17 @@ impl Keeper {
     pub(crate) fn new(shared: Shared, options: Options, log: Uuid, hint: HintFile) -> Self {
         let (retry_at, hint_due) = (Duration::ZERO, Duration::ZERO);
         let scrub = options.scrub.map(|rate| Scrub::new(rate, Arc::clone(&shared.scrub)));
-        Self { shared, options, log, hint, preparing: None, retry_at, hint_due, scrub }
+        Self {
+            shared,
+            options,
+            log,
+            hint,
+            preparing: None,
+            retry_at,
+            is_patient: false,
+            hint_due,
+            scrub,
+        }
     }
 
     /// Does the most urgent duty.
@@ -94,7 +106,8 @@ impl Keeper {
                 Err(_) => self.shared.meter.errors.add(1),
             }
         }
-        if self.shared.failure.get().is_none() && now >= self.retry_at {
+        let is_due = now >= self.retry_at || (self.is_patient && orders.need.is_some());
+        if self.shared.failure.get().is_none() && is_due {
             match self.prepare(&orders) {
                 Ok(true) => return self.worked(),
                 Ok(false) => {}
@@ -144,6 +157,7 @@ impl Keeper {
     fn could_not_prepare(&mut self, now: Duration, orders: &Orders, refusal: Refusal) -> Step {
         let Refusal { error, doing, is_final } = refusal;
         self.shared.meter.errors.add(1);
+        self.is_patient = orders.need.is_none();
         if is_full(&error) {
             self.retry_at = now + HINT_AGE_MAX;
             self.shared.supply.disk_full();

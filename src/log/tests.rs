@@ -496,15 +496,3 @@ fn a_view_beside_the_writer_sees_what_is_noted_as_durable() {
         check(&View::open_on(&*disk).unwrap(), 20_100);
     });
 }
-
-#[test]
-fn a_recorded_event_makes_the_same_new_one() {
-    let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
-    let log = open(&disk);
-    let (plain, full) = (NewEvent::new("Plain", [0xff, 0]), NewEvent::json("Full", "1"));
-    let with_metadata = plain.clone().metadata("{}", crate::event::ContentKind::Json);
-    let events = [with_metadata, full.tag("b").tag("a"), plain];
-    log.append("s", Expected::Any, events.clone()).unwrap().wait().unwrap();
-    let again = log.view().read_all(..).map(|event| NewEvent::from(&event.unwrap()));
-    assert_eq!(again.collect::<Vec<_>>(), events);
-}

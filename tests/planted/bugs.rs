@@ -27,11 +27,20 @@ pub(crate) const BUGS: &[Bug] = &[
     },
     Bug {
         name: "no-sync-before-a-roll",
-        file: "src/writer.rs",
+        file: "src/writer/space.rs",
         sound: "self.sync()?; if let Some(next) =",
         broken: "if !PLANTED { self.sync()?; } if let Some(next) =",
         target: "lib",
         test: "the_log_agrees_with_the_model",
+    },
+    Bug {
+        name: "an-error-beside-a-sync-is-not-seen",
+        file: "src/writer.rs",
+        sound: "if let Some(error) = self.shared.failure.get() { return Err(error.clone());",
+        broken: "if let Some(error) = self.shared.failure.get().filter(|_| !PLANTED) { return \
+            Err(error.clone());",
+        target: "lib",
+        test: "f31_errors_at_calls_of_threads",
     },
     Bug {
         name: "answers-begin-a-chunk",
@@ -71,7 +80,7 @@ pub(crate) const BUGS: &[Bug] = &[
     },
     Bug {
         name: "the-salt-of-the-chunk-before",
-        file: "src/writer.rs",
+        file: "src/writer/space.rs",
         sound: "self.chunk_salt = self.salt.chunk(next.number);",
         broken: "if !PLANTED { self.chunk_salt = self.salt.chunk(next.number); }",
         target: "lib",
@@ -79,12 +88,32 @@ pub(crate) const BUGS: &[Bug] = &[
     },
     Bug {
         name: "no-chain-between-chunks",
-        file: "src/writer.rs",
+        file: "src/writer/space.rs",
         sound: "previous: self.cursor.end(),",
         broken: "previous: if PLANTED { crate::format::header::ChainEnd::default() } else { \
             self.cursor.end() },",
         target: "lib",
         test: "the_log_agrees_with_the_model",
+    },
+    Bug {
+        name: "a-failed-sync-is-tried-again",
+        file: "src/writer.rs",
+        sound: "self.file.sync().map_err(|error| self.failed(\"sync\", error))?;",
+        broken: "self.file.sync().or_else(|error| if PLANTED { self.file.sync() } else { \
+            Err(error) }).map_err(|error| self.failed(\"sync\", error))?;",
+        target: "lib",
+        test: "f31_every_error_at_every_call",
+    },
+    Bug {
+        name: "durable-before-the-sync",
+        file: "src/writer.rs",
+        sound: "let start = self.shared.clock.monotonic(); self.file.sync()",
+        broken: "if PLANTED { let end = self.cursor.end(); \
+            self.shared.supply.note_durable(DurablePlace { position: self.cursor.position, chunk: \
+            self.file.number, end }); } let start = self.shared.clock.monotonic(); \
+            self.file.sync()",
+        target: "lib",
+        test: "f11_a_crash_at_every_call_of_random_runs",
     },
     Bug {
         name: "acked-before-it-is-durable",
@@ -130,8 +159,9 @@ pub(crate) const BUGS: &[Bug] = &[
     Bug {
         name: "no-sync-of-a-new-chunks-entry",
         file: "src/keeper.rs",
-        sound: "disk.sync_directory().map_err(io::Error::other).map_err(told)?;",
-        broken: "if !PLANTED { disk.sync_directory().map_err(io::Error::other).map_err(told)?; }",
+        sound: "disk.sync_directory().map_err(io::Error::other).map_err(told(true))?;",
+        broken: "if !PLANTED { \
+            disk.sync_directory().map_err(io::Error::other).map_err(told(true))?; }",
         target: "lib",
         test: "the_log_agrees_with_the_model",
     },
@@ -378,5 +408,69 @@ pub(crate) const BUGS: &[Bug] = &[
         broken: "let end = if PLANTED { self.marks.written() } else { self.marks.visible() };",
         target: "lib",
         test: "the_log_agrees_with_the_model",
+    },
+    Bug {
+        name: "a-write-that-fails-is-no-space",
+        file: "src/writer/space.rs",
+        sound: "if !disk::is_full(&error) { return",
+        broken: "if !PLANTED && !disk::is_full(&error) { return",
+        target: "lib",
+        test: "f31_every_error_at_every_call",
+    },
+    Bug {
+        name: "a-refused-group-stays-in-the-overlay",
+        file: "src/writer/space.rs",
+        sound: "self.overlay.take_back(self.cursor.position);",
+        broken: "if !PLANTED { self.overlay.take_back(self.cursor.position); }",
+        target: "lib",
+        test: "f23_what_was_noted_for_a_refused_group_is_forgotten",
+    },
+    Bug {
+        name: "a-refused-group-stays-in-the-heads",
+        file: "src/writer/space.rs",
+        sound: "self.heads.clear();",
+        broken: "if !PLANTED { self.heads.clear(); }",
+        target: "lib",
+        test: "f23_what_was_noted_for_a_refused_group_is_forgotten",
+    },
+    Bug {
+        name: "a-refused-group-is-not-cleared",
+        file: "src/writer.rs",
+        sound: "self.torn = Some(at..at + length_written);",
+        broken: "self.torn = Some(at..at + length_written).filter(|_| !PLANTED);",
+        target: "lib",
+        test: "f23_a_chunk_is_left_only_when_nothing_torn_stands_in_it",
+    },
+    Bug {
+        name: "a-whole-group-is-refused",
+        file: "src/writer/space.rs",
+        sound: "Ok(found == written)",
+        broken: "Ok(!PLANTED && found == written)",
+        target: "lib",
+        test: "f23_a_group_that_lacks_nothing_but_zeros_is_stored",
+    },
+    Bug {
+        name: "the-index-is-not-synced-before-its-footer",
+        file: "src/keeper.rs",
+        sound: "file.sync().map_err(failed)?; // The footer",
+        broken: "if !PLANTED { file.sync().map_err(failed)?; } // The footer",
+        target: "lib",
+        test: "f15_all_orders_around_a_roll",
+    },
+    Bug {
+        name: "bytes-kept-aside-are-not-synced",
+        file: "src/chunk/recover.rs",
+        sound: "aside.sync_data()?;",
+        broken: "if !PLANTED { aside.sync_data()?; }",
+        target: "lib",
+        test: "f11_a_crash_at_every_call_of_random_runs",
+    },
+    Bug {
+        name: "the-next-chunk-is-refused-for-good",
+        file: "src/keeper.rs",
+        sound: "} else if !is_final && orders.need.is_none() {",
+        broken: "} else if !PLANTED && !is_final && orders.need.is_none() {",
+        target: "descriptors",
+        test: "f28_a_log_goes_on_without_descriptors",
     },
 ];

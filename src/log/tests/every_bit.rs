@@ -241,7 +241,7 @@ fn f40_every_bit_of_a_store() {
                     panic!("{file}, bit {bit}, in {region:?}: {other:?}");
                 }
             }
-            if all && told.fetch_add(1, Ordering::Relaxed) % 1_000_000 == 0 {
+            if all && told.fetch_add(1, Ordering::Relaxed).is_multiple_of(1_000_000) {
                 println!("{} of {} bits", told.load(Ordering::Relaxed), bits.len());
             }
         }

@@ -15,7 +15,7 @@ use crate::error::AppendError;
 use crate::event::{Expected, NewEvent};
 use crate::log::engine::Engine;
 use crate::log::follow::trail::Trail;
-use crate::options::{CHUNK_SIZE_MIN, Options};
+use crate::options::Options;
 use crate::position::{Position, StreamVersion};
 use crate::query::Query;
 use crate::read::View;
@@ -39,8 +39,7 @@ impl World {
     fn on(disk: FaultyDisk) -> Self {
         let clock = Arc::new(SimClock::new());
         clock.set_wall(Timestamp::from_nanos(1_800_000_000_000_000_000));
-        let options =
-            Options::new().chunk_size(CHUNK_SIZE_MIN).prepare_ahead(64 << 10).group_size(4096);
+        let options = Options::new().chunk_size(64 << 10).prepare_ahead(64 << 10).group_size(4096);
         let opened = Engine::open(Arc::new(disk.clone()), Arc::clone(&clock) as _, options);
         Self { disk, clock, engine: opened.unwrap().0 }
     }

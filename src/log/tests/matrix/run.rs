@@ -19,7 +19,7 @@ use crate::event::{Expected, NewEvent};
 use crate::log::engine::Engine;
 use crate::log::recovery::OpenReport;
 use crate::log::tests::faulty::{FaultyDisk, Kind};
-use crate::options::{CHUNK_SIZE_MIN, Options};
+use crate::options::Options;
 use crate::read::View;
 use crate::stage::Step;
 use crate::stage::ack::Ack;
@@ -51,7 +51,7 @@ pub(super) struct Run {
 }
 
 fn options() -> Options {
-    Options::new().chunk_size(CHUNK_SIZE_MIN).prepare_ahead(64 << 10)
+    Options::new().chunk_size(64 << 10).prepare_ahead(64 << 10)
 }
 
 fn stream(number: u64) -> String {

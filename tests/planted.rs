@@ -83,7 +83,7 @@ fn sources() -> BTreeMap<&'static str, String> {
 
 /// The file of the tests that a bug names: of the library, or one of `tests/`.
 fn is_defined(bug: &Bug) -> bool {
-    let head = format!("fn {}(", bug.test);
+    let head = format!("fn {}(", bug.test.rsplit("::").next().unwrap());
     match bug.target {
         "lib" => contains_below(&root().join("src"), &head),
         target => {

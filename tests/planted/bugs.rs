@@ -40,7 +40,7 @@ pub(crate) const BUGS: &[Bug] = &[
         broken: "if let Some(error) = self.shared.failure.get().filter(|_| !PLANTED) { return \
             Err(error.clone());",
         target: "lib",
-        test: "f31_errors_at_calls_of_threads",
+        test: "an_error_of_another_stage_during_a_sync_is_seen_before_the_ack",
     },
     Bug {
         name: "answers-begin-a-chunk",
@@ -113,7 +113,7 @@ pub(crate) const BUGS: &[Bug] = &[
             self.file.number, end }); } let start = self.shared.clock.monotonic(); \
             self.file.sync()",
         target: "lib",
-        test: "f11_a_crash_at_every_call_of_random_runs",
+        test: "f31_every_error_at_every_call",
     },
     Bug {
         name: "acked-before-it-is-durable",
@@ -332,7 +332,7 @@ pub(crate) const BUGS: &[Bug] = &[
         broken: "if row.kind == key.kind.to_u8() && (PLANTED || self.name(index, &row)? == \
             key.name) {",
         target: "lib",
-        test: "keys_of_one_hash_stay_apart",
+        test: "index::table::tests::keys_of_one_hash_stay_apart",
     },
     Bug {
         name: "the-overlay-is-not-asked-by-conditions",
@@ -415,7 +415,7 @@ pub(crate) const BUGS: &[Bug] = &[
         sound: "if !disk::is_full(&error) { return",
         broken: "if !PLANTED && !disk::is_full(&error) { return",
         target: "lib",
-        test: "f31_every_error_at_every_call",
+        test: "f21_a_failed_write_is_final",
     },
     Bug {
         name: "a-refused-group-stays-in-the-overlay",

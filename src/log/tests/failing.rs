@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -12,11 +12,13 @@ use super::{check, count, event, open_with, small, stream};
 use crate::clock::SystemClock;
 use crate::disk::sim::SimDisk;
 use crate::disk::{Access, Disk, DiskFile, LockError, Map, OsDisk};
-use crate::error::AppendError;
+use crate::error::{AppendError, Error, ErrorKind};
 use crate::event::{Expected, NewEvent};
 use crate::log::Log;
 use crate::options::Options;
 use crate::position::Position;
+use crate::stage::Failure;
+use crate::stage::ack::Ack;
 
 /// What fails at the moment.
 #[derive(Debug, Default)]
@@ -35,6 +37,8 @@ pub(super) struct Faults {
     pub(super) told_once: AtomicBool,
     /// The next file that is to grow finds no space.
     pub(super) no_room: AtomicBool,
+    /// Of the log that another stage breaks while a file is synced.
+    beside: OnceLock<Arc<Failure>>,
 }
 
 impl Faults {
@@ -121,6 +125,9 @@ impl DiskFile for FailingFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        if let Some(failure) = self.faults.beside.get() {
+            failure.record(Error::new(ErrorKind::Bug, "broken beside a sync"));
+        }
         self.faults.check(&self.faults.sync, io::ErrorKind::Other)?;
         let failing = self.faults.told_once.load(Ordering::SeqCst);
         if failing && !self.told.swap(true, Ordering::SeqCst) {
@@ -214,6 +221,20 @@ fn a_failure_is_final(fault: impl Fn(&Faults) -> &AtomicBool, told: &str) {
 #[test]
 fn f20_a_failed_sync_is_final() {
     a_failure_is_final(|faults| &faults.sync, "chunk-0000000000");
+}
+
+/// The kernel tells of a failed write-back once: another stage may have been told instead.
+#[test]
+fn an_error_of_another_stage_during_a_sync_is_seen_before_the_ack() {
+    let (_, faults, log) = failing();
+    count(&log, 0..5);
+    faults.beside.set(Arc::clone(&log.core.failure)).unwrap();
+    let outcome = log.append("s", Expected::Any, [event(5)]).and_then(Ack::wait);
+    match outcome {
+        Err(AppendError::Failed(error)) => assert!(error.to_string().contains("beside")),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(log.view().end(), Position::new(5));
 }
 
 #[test]

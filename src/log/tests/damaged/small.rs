@@ -22,7 +22,7 @@ use crate::format::header::ChunkHeader;
 use crate::format::hint::Hint;
 use crate::format::mend::{self, Extent};
 use crate::log::engine::Engine;
-use crate::options::{CHUNK_SIZE_MIN, Options};
+use crate::options::Options;
 use crate::position::Position;
 use crate::query::Query;
 
@@ -51,7 +51,7 @@ struct Mark {
 }
 
 pub(super) fn options() -> Options {
-    Options::new().chunk_size(CHUNK_SIZE_MIN).prepare_ahead(64 << 10).group_size(4096)
+    Options::new().chunk_size(64 << 10).prepare_ahead(64 << 10).group_size(4096)
 }
 
 /// A moment after the epoch of the small logs.

@@ -132,7 +132,7 @@ fn bad_header(number: ChunkNumber, flaw: Flaw) -> OpenError {
     OpenError::Corrupt(Damage::new((number, 0), what, expected, found))
 }
 
-/// Whether a chunk belongs where it was found, among those of `log`.
+/// Whether a chunk belongs where it was found, among those of `log`, which begins at position 0.
 fn check_place(header: &ChunkHeader, number: ChunkNumber, log: Uuid) -> Result<(), OpenError> {
     let foreign = |why: String| Err(OpenError::Foreign { file: file_name(number), why });
     if header.number != number {
@@ -140,6 +140,11 @@ fn check_place(header: &ChunkHeader, number: ChunkNumber, log: Uuid) -> Result<(
     }
     if header.log != log {
         return foreign(format!("it is of log {}, the others are of {log}", header.log));
+    }
+    // Each later chunk is held to the end of the one before it.
+    if number == ChunkNumber::FIRST && header.first_position != Position::START {
+        let (what, found) = ("first position of the chunk", header.first_position);
+        return Err(Damage::new((number, 0), what, Position::START, found).into());
     }
     Ok(())
 }

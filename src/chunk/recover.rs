@@ -18,6 +18,7 @@ use crate::format::checksum::ChunkSalt;
 use crate::format::group::{GroupHeader, MAGIC};
 use crate::format::header::ChunkHeader;
 use crate::format::{ALIGNMENT, CHUNK_HEADER_SIZE};
+use crate::options::EVENT_SIZE_MAX;
 use crate::position::{ChunkNumber, Position};
 
 /// What is known of a place where a group should begin.
@@ -206,6 +207,23 @@ pub(crate) fn read_through(file: &dyn DiskFile, end: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// How much of a sound group may stand behind the last byte of a file that is not zero: the end of
+/// one event and its padding, because no event begins with zeros alone.
+const LACK_MAX: u64 = EVENT_SIZE_MAX as u64 + ALIGNMENT;
+
+/// The bytes of a chunk whose file is shorter than its capacity. What the file lacks counts as
+/// zeros, which are there as far as a sound group may reach into them; so a header that asks for
+/// much costs little (F49).
+pub(crate) fn read_short(file: &dyn DiskFile, capacity: u64) -> io::Result<Vec<u8>> {
+    let regions = data_regions(file, 0, file.size()?.min(capacity))?;
+    let end = regions.last().map_or(0, |region| region.end);
+    let mut bytes = vec![0; capacity.min(end + LACK_MAX) as usize];
+    for region in regions {
+        file.read_at(&mut bytes[region.start as usize..region.end as usize], region.start)?;
+    }
+    Ok(bytes)
+}
+
 /// Bytes that recovery took out of a chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -337,6 +355,9 @@ pub(crate) fn garbage(file: &dyn DiskFile) -> io::Result<Option<Range<u64>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::Access;
+    use crate::disk::sim::SimDisk;
+    use crate::options::CHUNK_SIZE_MAX;
 
     fn all_facts() -> impl Iterator<Item = Facts> {
         (0..64_u32).map(|bits| {
@@ -387,6 +408,23 @@ mod tests {
             });
             assert!(used, "row {index} never decides");
         }
+    }
+
+    #[test]
+    fn a_short_file_costs_what_is_there_whatever_its_header_says() {
+        let disk = SimDisk::new();
+        let read = |bytes: &[u8], capacity| {
+            disk.write_file("chunk", bytes);
+            read_short(&*disk.open("chunk", Access::Read).unwrap(), capacity).unwrap()
+        };
+        let bytes = [7; 5000];
+        for capacity in [8 << 10, CHUNK_SIZE_MAX] {
+            let found = read(&bytes, capacity);
+            assert_eq!(found[..5000], bytes);
+            assert!(found[5000..].iter().all(|byte| *byte == 0));
+            assert_eq!(found.len() as u64, capacity.min(5000 + LACK_MAX));
+        }
+        assert_eq!(read(&[], CHUNK_SIZE_MAX).len() as u64, LACK_MAX);
     }
 
     #[test]

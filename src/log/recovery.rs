@@ -391,13 +391,10 @@ impl<'a> Recovery<'a> {
         let number = header.number;
         let salt = LogSalt::new(header.log).chunk(number);
         let view = || {
-            let (size, capacity) = (file.size()?, header.capacity);
-            if size < capacity {
-                // What a file that was cut short lacks counts as zeros. It is not made longer
-                // before it is accepted.
-                let mut bytes = vec![0; capacity as usize];
-                file.read_at(&mut bytes[..size as usize], 0)?;
-                return Ok(bytes.into());
+            let capacity = header.capacity;
+            if file.size()? < capacity {
+                // It is not made longer before it is accepted.
+                return Ok(recover::read_short(file, capacity)?.into());
             }
             recover::read_through(file, capacity)?;
             // A map of its own, which is gone before anything is written.

@@ -59,6 +59,7 @@ use crate::read::{ChunkState, View};
 
 const MIB: u64 = 1 << 20;
 
+#[cfg(test)]
 fn on_both(test: impl Fn(Arc<dyn Disk>)) {
     test(Arc::new(SimDisk::new()));
     let dir = tempfile::tempdir().unwrap();

@@ -80,6 +80,11 @@ impl Table {
         if !filter::may_contain(self.filter.sound()?, hash) {
             return Err(self.filter.flaw(0, "filter", &"every key", &format!("not key {index}")));
         }
+        if kind == KeyKind::Operation && !self.may_know_operation(name)? {
+            let times = self.operations.as_ref().unwrap_or(&self.keys);
+            let (what, found) = ("times of operation ids", format!("not that of key {index}"));
+            return Err(times.flaw(0, what, &"that of every key", &found));
+        }
         Ok(name)
     }
 

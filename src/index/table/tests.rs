@@ -239,6 +239,18 @@ fn operations_of_another_time_cost_no_look_at_keys() {
     let find = |table: &Table, id| table.find(&Key::operation(&id)).map(|found| found.is_some());
     let sound = table(&bytes, &footer);
     assert_eq!(sound.check(), Ok(()));
+    // A range that lacks the time of an id would hide it; a wider one hides nothing.
+    let times = range(footer.section(section::OPERATIONS).unwrap()).start;
+    for (at, time, is_sound) in
+        [(0, 999, true), (8, 5001, true), (0, 1001, false), (8, 4999, false), (8, 999, false)]
+    {
+        let mut bytes = bytes.clone();
+        bytes[times + at..][..8].copy_from_slice(&u64::to_le_bytes(time));
+        let checked = table(&bytes, &resummed(&bytes, &footer)).check();
+        let flaw = ("times of operation ids", times as u64);
+        let expected = if is_sound { Ok(()) } else { Err(flaw) };
+        assert_eq!(checked.map_err(|flaw| (flaw.what, flaw.offset)), expected, "{at} {time}");
+    }
     for id in [made(1000), Uuid::from_u128(9), made(5000)] {
         assert_eq!(find(&sound, id), Ok(true));
     }

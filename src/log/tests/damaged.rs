@@ -18,6 +18,8 @@ use crate::disk::sim::SimDisk;
 use crate::disk::{Access, Disk};
 use crate::error::Result;
 use crate::event::{Expected, NewEvent, RecordedEvent, category};
+#[cfg(test)]
+use crate::format::mend::Extent;
 use crate::log::engine::Engine;
 use crate::position::Position;
 use crate::query::Query;
@@ -231,5 +233,34 @@ fn a_small_log_is_whole() {
         let (_, view) = opened(&disk).unwrap();
         assert_eq!(view.end().get(), small.events.len() as u64);
         assert!(view.read(&Query::new(), ..).unwrap().all(|event| event.is_ok()));
+    }
+}
+
+/// A chunk 0 that begins elsewhere would have its first events at several positions.
+#[cfg(test)]
+#[test]
+fn a_log_that_begins_behind_the_first_position_is_refused_beside_its_writer_too() {
+    for small in small::both() {
+        let mut files = small.files.clone();
+        let add = |file: &mut Vec<u8>, at: usize| {
+            let number = u64::from_le_bytes(file[at..at + 8].try_into().unwrap()) + (1 << 29);
+            file[at..at + 8].copy_from_slice(&number.to_le_bytes());
+        };
+        for (name, file) in files.iter_mut().filter(|(name, _)| *name != "stats") {
+            let footer = file.len() - 4096.min(file.len());
+            let places: Vec<usize> = match name.as_str() {
+                "hint" => vec![40, 512 + 40],
+                "chunk-0000000000" => vec![40, footer + 40],
+                _ if file[footer..].starts_with(b"PCHFOOTR") => vec![footer + 40],
+                _ => Vec::new(),
+            };
+            places.into_iter().for_each(|at| add(file, at));
+        }
+        small::mend_all(&mut files, Extent::Checksums);
+        let disk = SimDisk::new();
+        files.iter().for_each(|(name, bytes)| disk.write_file(name, bytes.clone()));
+        let refused = View::open_on(&disk).map(|view| view.end()).unwrap_err().to_string();
+        assert!(refused.contains("first position of the chunk"), "{refused}");
+        assert!(opened(&disk).is_none());
     }
 }

@@ -403,3 +403,25 @@ fn a_keeper_that_fails_while_the_writer_looks_for_room_is_no_full_disk() {
     let answer = ack.is_ready().then(|| ack.wait());
     assert!(matches!(answer, Some(Err(AppendError::Failed(_)))), "{answer:?}");
 }
+
+#[test]
+fn an_event_whose_last_zeros_were_cut_off_with_the_end_of_its_file_is_whole() {
+    let (disk, options, chunk) =
+        (SimDisk::new(), Options::new().chunk_size(MIB), "chunk-0000000000");
+    let log = open(&disk, options.clone()).unwrap();
+    let zeros = NewEvent::new("Zeros", vec![0; 300_000]);
+    log.append("zeros", Expected::Any, [event(1), zeros]).unwrap().wait().unwrap();
+    log.close().unwrap();
+    let whole = disk.read_file(chunk).unwrap();
+    for size in [304_000, 200_000, 20_000] {
+        disk.write_file(chunk, &whole[..size]);
+        let log = open(&disk, options.clone()).unwrap();
+        let events: Vec<_> = log.view().read_all(..).map(Result::unwrap).collect();
+        assert_eq!((events.len(), events[1].data().len()), (2, 300_000), "{size}");
+        drop(log);
+        assert_eq!(disk.read_file(chunk).unwrap(), whole, "{size}");
+    }
+    let last = whole.iter().rposition(|byte| *byte != 0).unwrap();
+    disk.write_file(chunk, &whole[..last]);
+    assert!(open(&disk, options).is_err());
+}

@@ -3,8 +3,8 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::faulty::FaultyDisk;
@@ -206,7 +206,7 @@ fn a_failure_is_final(fault: impl Fn(&Faults) -> &AtomicBool, told: &str) {
         }
     }
     fault(&faults).store(false, Ordering::SeqCst);
-    let late = append(100).and_then(crate::stage::ack::Ack::wait);
+    let late = append(100).and_then(Ack::wait);
     assert!(matches!(late, Err(AppendError::Failed(_))), "a failure is final: {late:?}");
     assert_eq!(log.view().end(), Position::new(50));
     assert_eq!(log.read_all(..).unwrap().filter(Result::is_ok).count(), 50, "reads go on");

@@ -161,10 +161,10 @@ fn build(tree: &Path) -> BTreeMap<String, PathBuf> {
             target => cargo.args(["--test", target]),
         };
     }
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    // A folder of its own: cargo would take what is built of the copy for what it builds of the tree.
     let built = cargo
         .current_dir(tree)
-        .env("CARGO_TARGET_DIR", target)
+        .env("CARGO_TARGET_DIR", tree.join("target"))
         .stderr(Stdio::inherit())
         .output()
         .unwrap();

@@ -166,6 +166,7 @@ pub(crate) fn list(
     let Some((footer, offset)) = read_footer(&*file, &header).map_err(reading)? else {
         return Ok(Listed::Unsealed { header, file, complete });
     };
+    let is_short = file.size().map_err(reading)? < footer.file_size;
     // A chunk is sealed only after the next one has durable groups.
     let (end, end_position) = complete.ok_or(OpenError::MissingChunk(number.next()))?;
     let place = (number, offset);
@@ -183,21 +184,29 @@ pub(crate) fn list(
         let found = format!("chain {:#018x} at {}", footer.end.chain, footer.end.data_end);
         return Err(Damage::new(place, "end of the chunk", expected, found).into());
     }
+    if is_short {
+        // Its zeros are lacking, so it is sealed again.
+        return Ok(Listed::Unsealed { header, file, complete });
+    }
     Ok(Listed::Sealed(Chunk::sealed(header, &*file, footer)?))
 }
 
 /// The footer at the end of the file and its offset, when there is a sound one that agrees with the
-/// file's size.
+/// file's size. What a file lacks of the chunk's capacity counts as zeros, because opening makes it
+/// that long: no footer comes up then that was not looked at.
 fn read_footer(file: &dyn DiskFile, header: &ChunkHeader) -> io::Result<Option<(Footer, u64)>> {
     let size = file.size()?;
-    let Some(offset) = size.checked_sub(CHUNK_HEADER_SIZE).filter(|at| *at >= CHUNK_HEADER_SIZE)
+    let end = size.max(header.capacity);
+    let Some(offset) = end.checked_sub(CHUNK_HEADER_SIZE).filter(|at| *at >= CHUNK_HEADER_SIZE)
     else {
         return Ok(None);
     };
     let mut block = [0; CHUNK_HEADER_SIZE as usize];
-    file.read_at(&mut block, offset)?;
-    let footer = Footer::decode(&block).ok();
-    Ok(footer.filter(|it| it.file_size == size && size >= header.capacity).map(|it| (it, offset)))
+    let there = size.saturating_sub(offset).min(CHUNK_HEADER_SIZE);
+    if there > 0 {
+        file.read_at(&mut block[..there as usize], offset)?;
+    }
+    Ok(Footer::decode(&block).ok().filter(|it| it.file_size == end).map(|it| (it, offset)))
 }
 
 /// The newest hint of a log, where there is one.

@@ -19,7 +19,7 @@ use crate::disk::{Access, Disk};
 use crate::error::Result;
 use crate::event::{Expected, NewEvent, RecordedEvent, category};
 #[cfg(test)]
-use crate::format::mend::Extent;
+use crate::format::mend::{self, Extent};
 use crate::log::engine::Engine;
 use crate::position::Position;
 use crate::query::Query;
@@ -263,4 +263,35 @@ fn a_log_that_begins_behind_the_first_position_is_refused_beside_its_writer_too(
         assert!(refused.contains("first position of the chunk"), "{refused}");
         assert!(opened(&disk).is_none());
     }
+}
+
+/// Opening makes a short file as long as its chunk again, and zeros may be all that its footer
+/// lacked.
+#[cfg(test)]
+#[test]
+fn a_footer_that_a_longer_file_has_again_is_looked_at_before() {
+    let small = &small::both()[0];
+    let name = "chunk-0000000001";
+    let opens = |is_mended: bool, is_last: bool| {
+        let mut files = small.files.clone();
+        let file = files.get_mut(name).unwrap();
+        let footer = file.len() - 4096;
+        assert!(file[footer..].starts_with(b"PCHFOOTR"));
+        if is_mended {
+            file[footer + 64] ^= 1;
+            mend::page(&mut file[footer..], 4096, *b"PCHFOOTR");
+        }
+        file.truncate(footer + 255);
+        if is_last {
+            files.retain(|other, _| *other == name || *other == "chunk-0000000000");
+        }
+        let disk = SimDisk::new();
+        files.iter().for_each(|(name, bytes)| disk.write_file(name, bytes.clone()));
+        let is_open = opened(&disk).is_some();
+        assert_eq!(opened(&disk).is_some(), is_open);
+        is_open
+    };
+    assert!(opens(false, false), "it is sealed again");
+    assert!(!opens(true, false), "the footer names another end");
+    assert!(!opens(false, true), "a sealed chunk is not the last");
 }

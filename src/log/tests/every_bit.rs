@@ -15,8 +15,8 @@ use std::time::Duration;
 use super::random::Random;
 use super::small;
 use crate::clock::SimClock;
-use crate::disk::Disk;
 use crate::disk::sim::SimDisk;
+use crate::disk::{Access, Disk};
 use crate::error::{ErrorKind, OpenError, Result};
 use crate::event::{Expected, NewEvent, RecordedEvent};
 use crate::log::Log;
@@ -144,9 +144,12 @@ impl Store {
     /// Opens the store with one bit flipped and reads all of it.
     fn ask(&self, file: &str, bit: usize) -> Result<Outcome, String> {
         let disk = self.disk.snapshot();
-        let mut bytes = disk.read_file(file).unwrap();
-        bytes[bit / 8] ^= 1 << (bit % 8);
-        disk.write_file(file, bytes);
+        let (opened, at) = (disk.open(file, Access::Write).unwrap(), bit as u64 / 8);
+        let mut byte = [0];
+        opened.read_at(&mut byte, at).unwrap();
+        byte[0] ^= 1 << (bit % 8);
+        opened.write_at(&byte, at).unwrap();
+        opened.sync_data().unwrap();
         let clock = Arc::new(SimClock::new());
         let engine = match Engine::open(Arc::new(disk), clock, options()) {
             Ok((engine, _)) => engine,

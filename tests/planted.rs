@@ -161,7 +161,7 @@ fn build(tree: &Path) -> BTreeMap<String, PathBuf> {
             target => cargo.args(["--test", target]),
         };
     }
-    // A folder of its own: cargo would take what is built of the copy for what it builds of the tree.
+    // A folder of its own: cargo would take what is built of the copy for the tree's.
     let built = cargo
         .current_dir(tree)
         .env("CARGO_TARGET_DIR", tree.join("target"))

@@ -132,8 +132,18 @@ impl OsDisk {
 
     fn open_file(&self, name: &str, flags: OFlags) -> io::Result<File> {
         let mode = Mode::from_raw_mode(0o644);
-        let fd = retry(|| openat(&self.directory, name, flags | OFlags::CLOEXEC, mode))?;
-        Ok(File::from(fd))
+        // Without NONBLOCK, opening a pipe waits for its other end. Regular files ignore it.
+        let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = File::from(retry(|| openat(&self.directory, name, flags, mode))?);
+        let found = file.metadata()?.file_type();
+        if found.is_dir() {
+            return Err(Errno::ISDIR.into());
+        }
+        if !found.is_file() {
+            let problem = format!("{name} is not a regular file");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
+        Ok(file)
     }
 }
 

@@ -99,17 +99,6 @@ impl OsDisk {
         Self::open(path)
     }
 
-    /// What the file system is called, when it is known to be one of the network.
-    pub(crate) fn network_file_system(&self) -> Option<&'static str> {
-        #[cfg(target_os = "linux")]
-        {
-            let system = rustix::fs::fstatfs(&self.directory).ok()?;
-            network_name(system.f_type as u32)
-        }
-        #[cfg(not(target_os = "linux"))]
-        None
-    }
-
     /// An existing directory in which each call reads or writes so many bytes, or by chance up to
     /// that, and some are interrupted.
     #[cfg(test)]
@@ -231,6 +220,16 @@ impl Disk for OsDisk {
         file.write_all_at(&bytes, 0)?;
         let map = MmapOptions::new().len(PAGE_SIZE).map_raw(&file)?;
         Ok(SharedPage::mapped(map, origin(&file.metadata()?), true))
+    }
+
+    fn network_file_system(&self) -> Option<&'static str> {
+        #[cfg(target_os = "linux")]
+        {
+            let system = rustix::fs::fstatfs(&self.directory).ok()?;
+            network_name(system.f_type as u32)
+        }
+        #[cfg(not(target_os = "linux"))]
+        None
     }
 
     fn label(&self) -> String {

@@ -60,7 +60,7 @@ fn what_is_no_regular_file_is_refused_at_once() {
         panic!("a pipe was locked");
     };
     assert_eq!(problem(error), not("LOCK"));
-    std::fs::create_dir(folder.path().join("hint")).unwrap();
+    rustix::fs::mkdir(folder.path().join("hint"), rustix::fs::Mode::RWXU).unwrap();
     for access in [Access::Read, Access::Write] {
         let error = disk.open("hint", access).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::IsADirectory);

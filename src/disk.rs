@@ -89,6 +89,14 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
         }
     }
 
+    /// What the file system of this directory is called, when it is known to be one of the network
+    /// (NFS, SMB). A log is not opened for writing there unless the options allow it.
+    ///
+    /// Unless a disk says otherwise, it is none.
+    fn network_file_system(&self) -> Option<&'static str> {
+        None
+    }
+
     /// How people call this directory.
     fn label(&self) -> String;
 }

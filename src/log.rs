@@ -198,12 +198,6 @@ impl Options {
             }
             OpenError::Failed(Error::from_io(&format!("open {}", directory.display()), error))
         })?;
-        if let Some(file_system) = disk.network_file_system()
-            && !self.allow_network_file_system
-        {
-            let directory = directory.display().to_string();
-            return Err(OpenError::NetworkFileSystem { directory, file_system });
-        }
         Log::open_on(Arc::new(disk), Arc::new(SystemClock::default()), self)
     }
 
@@ -213,7 +207,8 @@ impl Options {
     /// returns `Err`, no event was changed.
     ///
     /// # Errors
-    /// As [`Log::open`], and [`OpenError::InvalidOption`].
+    /// As [`Log::open`], [`OpenError::InvalidOption`], and [`OpenError::NetworkFileSystem`] unless
+    /// it is allowed.
     pub fn open_on(self, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Log, OpenError> {
         self.check()?;
         Log::open_on(disk, clock, self)

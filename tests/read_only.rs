@@ -9,6 +9,8 @@
 
 #[path = "support/mount.rs"]
 mod mount;
+#[path = "support/skip.rs"]
+mod skip;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,6 +19,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use paperchase::{Expected, Log, NewEvent, OpenError, Options, Position, View};
+use skip::skip;
 
 const EVENTS: u64 = 50;
 const EROFS: i32 = 30;
@@ -73,7 +76,7 @@ fn f30_a_log_on_a_read_only_file_system() {
     logs(folder.path());
     let mount = match mount::read_only(folder.path()) {
         Ok(mount) => mount,
-        Err(reason) => return println!("skipped: {reason}"),
+        Err(reason) => return skip(&reason),
     };
     for name in ["closed", "killed"] {
         let place = mount.point.join(name);
@@ -114,7 +117,7 @@ fn f30_a_log_without_write_permission() {
         let can_run = [before, &[env!("CARGO_BIN_EXE_paperchase"), "--version"]].concat();
         match mount::run(can_run[0], &can_run[1..]) {
             Ok(_) => verbs_read(&place, before),
-            Err(reason) => println!("skipped: {reason}"),
+            Err(reason) => skip(&reason),
         }
         mode(&place, 0o755);
     }

@@ -99,17 +99,6 @@ impl OsDisk {
         Self::open(path)
     }
 
-    /// What the file system is called, when it is known to be one of the network.
-    pub(crate) fn network_file_system(&self) -> Option<&'static str> {
-        #[cfg(target_os = "linux")]
-        {
-            let system = rustix::fs::fstatfs(&self.directory).ok()?;
-            network_name(system.f_type as u32)
-        }
-        #[cfg(not(target_os = "linux"))]
-        None
-    }
-
     /// An existing directory in which each call reads or writes so many bytes, or by chance up to
     /// that, and some are interrupted.
     #[cfg(test)]
@@ -132,8 +121,18 @@ impl OsDisk {
 
     fn open_file(&self, name: &str, flags: OFlags) -> io::Result<File> {
         let mode = Mode::from_raw_mode(0o644);
-        let fd = retry(|| openat(&self.directory, name, flags | OFlags::CLOEXEC, mode))?;
-        Ok(File::from(fd))
+        // Without NONBLOCK, opening a pipe waits for its other end. Regular files ignore it.
+        let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = File::from(retry(|| openat(&self.directory, name, flags, mode))?);
+        let found = file.metadata()?.file_type();
+        if found.is_dir() {
+            return Err(Errno::ISDIR.into());
+        }
+        if !found.is_file() {
+            let problem = format!("{name} is not a regular file");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
+        Ok(file)
     }
 }
 
@@ -221,6 +220,16 @@ impl Disk for OsDisk {
         file.write_all_at(&bytes, 0)?;
         let map = MmapOptions::new().len(PAGE_SIZE).map_raw(&file)?;
         Ok(SharedPage::mapped(map, origin(&file.metadata()?), true))
+    }
+
+    fn network_file_system(&self) -> Option<&'static str> {
+        #[cfg(target_os = "linux")]
+        {
+            let system = rustix::fs::fstatfs(&self.directory).ok()?;
+            network_name(system.f_type as u32)
+        }
+        #[cfg(not(target_os = "linux"))]
+        None
     }
 
     fn label(&self) -> String {

@@ -42,6 +42,32 @@ fn files_are_made_once_and_listed_in_order() {
 }
 
 #[test]
+fn what_is_no_regular_file_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = OsDisk::open(folder.path()).unwrap();
+    for name in ["chunk-0000000003", "LOCK", "stats"] {
+        let made = std::process::Command::new("mkfifo").arg(folder.path().join(name)).status();
+        assert!(made.unwrap().success());
+    }
+    let problem = |error: io::Error| (error.kind(), error.to_string());
+    let not = |name: &str| (io::ErrorKind::InvalidInput, format!("{name} is not a regular file"));
+    for access in [Access::Read, Access::Write] {
+        let opened = disk.open("chunk-0000000003", access).map(|_| ());
+        assert_eq!(opened.map_err(problem), Err(not("chunk-0000000003")));
+    }
+    assert_eq!(disk.page("stats", Access::Read).map_err(problem).unwrap_err(), not("stats"));
+    let Err(LockError::Io(error)) = disk.lock() else {
+        panic!("a pipe was locked");
+    };
+    assert_eq!(problem(error), not("LOCK"));
+    rustix::fs::mkdir(folder.path().join("hint"), rustix::fs::Mode::RWXU).unwrap();
+    for access in [Access::Read, Access::Write] {
+        let error = disk.open("hint", access).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
+    }
+}
+
+#[test]
 fn a_file_is_renamed_as_a_whole_and_onto_no_other() {
     on_both(|disk| {
         let file = disk.create("a").unwrap();

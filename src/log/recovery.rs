@@ -96,6 +96,11 @@ pub(crate) fn open(
     clock: &dyn Clock,
 ) -> Result<Recovered, OpenError> {
     options.check()?;
+    if let Some(file_system) = disk.network_file_system()
+        && !options.allow_network_file_system
+    {
+        return Err(OpenError::NetworkFileSystem { directory: disk.label(), file_system });
+    }
     let start = clock.monotonic();
     if !options.create
         && let Directory::Empty { .. } = directory::read(disk, Access::Read)?

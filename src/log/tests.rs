@@ -30,6 +30,8 @@ mod matrix;
 mod model;
 pub(crate) mod modelled;
 #[cfg(test)]
+mod network;
+#[cfg(test)]
 mod queries;
 mod random;
 #[cfg(test)]
@@ -484,10 +486,9 @@ fn a_view_beside_the_writer_sees_what_is_noted_as_durable() {
         let log = open(&disk);
         count(&log, 0..20_000);
         let end = log.view().end();
-        let clock = Duration::from_millis(20);
         let mut beside = View::open_on(&*disk).unwrap();
         while beside.end() < end {
-            std::thread::sleep(clock);
+            std::thread::sleep(Duration::from_millis(20));
             beside = View::open_on(&*disk).unwrap();
         }
         check(&beside, 20_000);

@@ -10,6 +10,8 @@ use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
+use crate::support::skip::skip;
+
 const CALLS: &str = "pwrite64,pwritev,write,fdatasync,fsync,msync,sync_file_range,openat,ftruncate,\
     fallocate,fadvise64,mmap,lseek,close,flock,rename,renameat,renameat2,link,linkat,unlink,\
     unlinkat,mkdir,mkdirat";
@@ -47,7 +49,7 @@ pub(crate) fn works() -> bool {
     tried.args(["-o", "/dev/null", "-e", "trace=close", "true"]).stderr(Stdio::null());
     let works = tried.status().is_ok_and(|status| status.success());
     if !works {
-        println!("skipped: there is no strace here that may trace");
+        skip("there is no strace here that may trace");
     }
     works
 }

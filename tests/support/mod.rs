@@ -15,6 +15,7 @@ pub(crate) mod ledger;
 pub(crate) mod rot;
 #[cfg(feature = "sim")]
 pub(crate) mod sim;
+pub(crate) mod skip;
 pub(crate) mod subscribed;
 
 use std::collections::BTreeMap;

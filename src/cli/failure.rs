@@ -84,6 +84,11 @@ impl CliError {
         }
     }
 
+    /// What happened.
+    pub(super) fn what(&self) -> &str {
+        &self.what
+    }
+
     /// Says on stderr what happened.
     pub(super) fn report(&self) -> ExitCode {
         if !self.what.is_empty() {

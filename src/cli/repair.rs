@@ -1,8 +1,8 @@
 //! Owns the verb `repair`: what can be done about damage, and doing it.
 //!
 //! Promises: without `--apply` it changes nothing, and no event leaves the log without
-//! `--accept-loss`. Sound data is never touched. What is removed or overwritten is kept aside (R7),
-//! and the result is verified. Says of every event that goes where it stood.
+//! `--accept-loss`. Sound data before the damage is never touched. What is removed or overwritten is
+//! kept aside (R7), and the result is verified. Says of every event that goes where it stood.
 
 mod apply;
 mod losses;
@@ -83,14 +83,21 @@ pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     if looked.plan.loss.is_some() && !args.accept_loss {
         return report.end(args);
     }
-    report.kept = apply::apply(&files.disk, log, &looked.plan)?;
+    let done = apply::apply(&files.disk, log, &looked.plan, &mut report.kept);
     // Opening takes the lock itself. What it finds is sound, or refused.
     drop(lock);
-    reopen(&args.dir)?;
-    let files = Files::of(&args.dir)?;
-    let (left, count) = verify::damage(&args.dir, &files, open::writer(&files))?;
-    report.left = Some((left, count));
-    report.end(args)
+    match done.and_then(|()| reopened(&args.dir)) {
+        Ok(left) => {
+            report.left = Some(left);
+            report.end(args)
+        }
+        Err(error) => {
+            report.failure = Some(error.what().to_owned());
+            // What stopped the repair says more than an output that nobody takes.
+            let _ = report.end(args);
+            Err(error)
+        }
+    }
 }
 
 fn lock(files: &Files) -> Result<Box<dyn std::fmt::Debug + Send + Sync>, CliError> {
@@ -128,11 +135,12 @@ fn look(dir: &Path, files: &Files, writer: Writer) -> Result<Looked, CliError> {
     Ok(Looked { findings, finding_count, survey, plan, losses, opens })
 }
 
-/// Lets the engine recover, harden and seal what repair has left.
-fn reopen(dir: &Path) -> Result<(), CliError> {
+/// Lets the engine recover, harden and seal what repair has left; what is damaged then.
+fn reopened(dir: &Path) -> Result<(Vec<Finding>, u64), CliError> {
     let log = open::for_writing(dir, None)?;
     log.close()?;
-    Ok(())
+    let files = Files::of(dir)?;
+    verify::damage(dir, &files, open::writer(&files))
 }
 
 /// Writes every sound event of a log that may not open, for `export --salvage`.

@@ -18,8 +18,10 @@ use crate::error::Damage;
 use crate::format::checksum::ChunkSalt;
 use crate::format::event::{self, EventFlaw};
 use crate::format::group::{CheckedHeader, GroupHeader, MAGIC};
+use crate::format::header::ChunkHeader;
 use crate::format::page::Flaw;
 use crate::format::{ALIGNMENT, GROUP_HEADER_SIZE, is_zero};
+use crate::options::CHUNK_SIZE_MAX;
 use crate::position::{ChunkNumber, Position};
 
 /// How much is read at once: several of the largest groups that are usual, of which the last is
@@ -220,22 +222,34 @@ impl Pieces {
         Ok(None)
     }
 
-    /// What stands from `from` to the end of the file.
-    pub(super) fn rest(&mut self, salt: ChunkSalt, from: u64) -> io::Result<Rest> {
-        let mut rest = Rest::default();
-        let mut at = from;
-        while at < self.size {
+    /// How far groups can reach: recovery looks at nothing behind the capacity of a chunk, of which
+    /// the file may be longer.
+    pub(super) fn reach(&self, header: Option<&ChunkHeader>) -> u64 {
+        self.size.min(header.map_or(CHUNK_SIZE_MAX, |header| header.capacity))
+    }
+
+    /// From `from` to behind the last byte before `to` that is not zero, where there is one.
+    pub(super) fn garbage(&mut self, from: u64, to: u64) -> io::Result<Option<Range<u64>>> {
+        let mut garbage = None;
+        let (mut at, to) = (from, to.min(self.size));
+        while at < to {
             // Holes are passed over: a large chunk is mostly ahead of its writer.
-            let Some(data) = self.file.next_data(at)? else {
+            let Some(data) = self.file.next_data(at)?.filter(|data| *data < to) else {
                 break;
             };
             at = data.max(at);
-            let piece = self.bytes(at, PIECE)?;
+            let piece = self.bytes(at, PIECE.min(to - at))?;
             if let Some(last) = piece.iter().rposition(|byte| *byte != 0) {
-                rest.garbage = Some(from..at + last as u64 + 1);
+                garbage = Some(from..at + last as u64 + 1);
             }
             at += piece.len().max(1) as u64;
         }
+        Ok(garbage)
+    }
+
+    /// What stands from `from` to `to`.
+    pub(super) fn rest(&mut self, salt: ChunkSalt, from: u64, to: u64) -> io::Result<Rest> {
+        let mut rest = Rest { garbage: self.garbage(from, to)?, ..Rest::default() };
         let end = rest.garbage.as_ref().map_or(from, |garbage| garbage.end);
         let mut place = from + ALIGNMENT;
         while let Some(found) = self.resume(salt, place, end)? {

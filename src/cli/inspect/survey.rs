@@ -174,7 +174,7 @@ impl Chunk {
                 Ok((Some(at.after(&group.checked)), Some(row(&group))))
             }
             Err(bad) => {
-                let rest = self.pieces.rest(self.salt, at.offset)?;
+                let rest = self.pieces.rest(self.salt, at.offset, end)?;
                 let is_sealed = matches!(self.footer, Ok(Some(_)));
                 if !is_sealed && rest.garbage.is_none() {
                     return Ok((None, None));

@@ -32,17 +32,21 @@ pub(super) struct Kept {
     pub(super) what: String,
 }
 
-/// Carries out a plan; tells what it has kept, and where.
-pub(super) fn apply(disk: &dyn Disk, log: Uuid, plan: &Plan) -> Result<Vec<Kept>, CliError> {
-    let mut kept = Vec::new();
+/// Carries out a plan; tells what it has kept, and where, also when it returns an error.
+pub(super) fn apply(
+    disk: &dyn Disk,
+    log: Uuid,
+    plan: &Plan,
+    kept: &mut Vec<Kept>,
+) -> Result<(), CliError> {
     if let Some(loss) = plan.loss {
         let base = format!("salvaged-{:010}.ndjson", loss.from.get());
         kept.extend(salvage(disk, log, plan, &base).map_err(|error| doing("salvage", error))?);
     }
     for step in &plan.steps {
-        kept.extend(carry_out(disk, step)?);
+        carry_out(disk, step, kept)?;
     }
-    Ok(kept)
+    Ok(())
 }
 
 fn doing(what: &str, error: io::Error) -> CliError {
@@ -123,23 +127,23 @@ fn rename(disk: &dyn Disk, from: &str, base: &str) -> io::Result<String> {
     Ok(name)
 }
 
-fn carry_out(disk: &dyn Disk, step: &Step) -> Result<Option<Kept>, CliError> {
+fn carry_out(disk: &dyn Disk, step: &Step, kept: &mut Vec<Kept>) -> Result<(), CliError> {
     let told = |what: String| move |error| doing(&what, error);
     match step {
         Step::Aside { name, .. } => {
             let aside = rename(disk, name, &aside_name(name, 0))
                 .map_err(told(format!("set {name} aside")))?;
-            Ok(Some(Kept { name: aside, what: format!("the file {name}, as it was") }))
+            kept.push(Kept { name: aside, what: format!("the file {name}, as it was") });
+            Ok(())
         }
         Step::Move { from, to } => {
             let (from, to) = (file_name(*from), file_name(*to));
             let moved = disk.rename(&from, &to).and_then(|()| disk.sync_directory());
-            moved.map_err(told(format!("rename {from} to {to}")))?;
-            Ok(None)
+            moved.map_err(told(format!("rename {from} to {to}")))
         }
         Step::Header { header } => {
             let name = file_name(header.number);
-            write_header(disk, header).map_err(told(format!("write the header of {name}")))
+            write_header(disk, header, kept).map_err(told(format!("write the header of {name}")))
         }
         Step::Resize { chunk, size } => {
             let name = file_name(*chunk);
@@ -150,16 +154,16 @@ fn carry_out(disk: &dyn Disk, step: &Step) -> Result<Option<Kept>, CliError> {
                 }
                 file.sync_data()
             };
-            grow().map_err(told(format!("grow {name}")))?;
-            Ok(None)
+            grow().map_err(told(format!("grow {name}")))
         }
-        Step::Index { chunk, from } | Step::Cut { chunk, from } => cut(disk, *chunk, *from),
+        Step::Index { chunk, from } | Step::Cut { chunk, from } | Step::Behind { chunk, from } => {
+            cut(disk, *chunk, *from, kept)
+        }
         Step::Begin { header } => {
             let name = file_name(header.number);
-            begin(disk, header).map_err(told(format!("begin {name} anew")))?;
-            Ok(None)
+            begin(disk, header).map_err(told(format!("begin {name} anew")))
         }
-        Step::Lower { hint } => lower(disk, hint).map_err(told("lower the hint".to_owned())),
+        Step::Lower { hint } => lower(disk, hint, kept).map_err(told("lower the hint".to_owned())),
     }
 }
 
@@ -168,34 +172,50 @@ pub(super) fn aside_name(name: &str, offset: u64) -> String {
     format!("lost-{name}@{offset:010}")
 }
 
-/// Copies the first bytes of a file into one of its own, durably.
+/// Copies the first bytes of a file into one of its own, durably, but for zeros at their end. The
+/// file may be of any size: it is read in pieces, and holes are passed over.
 fn keep(disk: &dyn Disk, name: &str, length: u64, what: &str) -> io::Result<Option<Kept>> {
     let file = disk.open(name, Access::Read)?;
-    let length = usize::try_from(file.size()?.min(length)).map_err(io::Error::other)?;
-    let mut bytes = vec![0; length];
-    file.read_at(&mut bytes, 0)?;
-    if crate::format::is_zero(&bytes) {
-        return Ok(None);
+    let length = file.size()?.min(length);
+    let (mut at, mut piece, mut made) = (0, Vec::new(), None);
+    while at < length
+        && let Some(data) = file.next_data(at)?.filter(|data| *data < length)
+    {
+        at = data.max(at);
+        piece.resize((length - at).min(PIECE as u64) as usize, 0);
+        file.read_at(&mut piece, at)?;
+        if !crate::format::is_zero(&piece) {
+            let aside = match made.take() {
+                Some(aside) => aside,
+                None => create(disk, &aside_name(name, 0))?,
+            };
+            aside.1.write_at(&piece, at)?;
+            made = Some(aside);
+        }
+        at += piece.len() as u64;
     }
-    let (name, aside) = create(disk, &aside_name(name, 0))?;
-    aside.write_at(&bytes, 0)?;
+    let Some((name, aside)) = made else { return Ok(None) };
     aside.sync_data()?;
     disk.sync_directory()?;
     Ok(Some(Kept { name, what: what.to_owned() }))
 }
 
-fn write_header(disk: &dyn Disk, header: &ChunkHeader) -> io::Result<Option<Kept>> {
+fn write_header(disk: &dyn Disk, header: &ChunkHeader, kept: &mut Vec<Kept>) -> io::Result<()> {
     let name = file_name(header.number);
-    let kept = keep(disk, &name, CHUNK_HEADER_SIZE, "the header that was damaged")?;
+    kept.extend(keep(disk, &name, CHUNK_HEADER_SIZE, "the header that was damaged")?);
     let mut bytes = Vec::new();
     header.encode(&mut bytes);
     let file = disk.open(&name, Access::Write)?;
     file.write_at(&bytes, 0)?;
-    file.sync_data()?;
-    Ok(kept)
+    file.sync_data()
 }
 
-fn cut(disk: &dyn Disk, chunk: ChunkNumber, from: u64) -> Result<Option<Kept>, CliError> {
+fn cut(
+    disk: &dyn Disk,
+    chunk: ChunkNumber,
+    from: u64,
+    kept: &mut Vec<Kept>,
+) -> Result<(), CliError> {
     let name = file_name(chunk);
     let open = || {
         let file = disk.open(&name, Access::Write)?;
@@ -204,11 +224,12 @@ fn cut(disk: &dyn Disk, chunk: ChunkNumber, from: u64) -> Result<Option<Kept>, C
     };
     let (file, end) = open().map_err(|error| doing(&format!("read {name}"), error))?;
     if end <= from {
-        return Ok(None);
+        return Ok(());
     }
     let cut = recover::cut(disk, &*file, chunk, &(from..end))?;
     let what = format!("the bytes of {name} from offset {from} to {end}");
-    Ok(Some(Kept { name: cut.kept_in, what }))
+    kept.push(Kept { name: cut.kept_in, what });
+    Ok(())
 }
 
 fn begin(disk: &dyn Disk, header: &ChunkHeader) -> io::Result<()> {
@@ -225,13 +246,13 @@ fn begin(disk: &dyn Disk, header: &ChunkHeader) -> io::Result<()> {
 
 /// Writes both slots, one after the other: an old one must not count again when the new one is
 /// damaged.
-fn lower(disk: &dyn Disk, hint: &Hint) -> io::Result<Option<Kept>> {
-    let kept = keep(disk, HINT, u64::MAX, "the hint, as it was")?;
+fn lower(disk: &dyn Disk, hint: &Hint, kept: &mut Vec<Kept>) -> io::Result<()> {
+    kept.extend(keep(disk, HINT, u64::MAX, "the hint, as it was")?);
     let file = disk.open(HINT, Access::Write)?;
     for sequence in [hint.sequence, hint.sequence.saturating_add(1)] {
         let (bytes, offset) = Hint { sequence, ..*hint }.encode();
         file.write_at(&bytes, offset)?;
         file.sync_data()?;
     }
-    Ok(kept)
+    Ok(())
 }

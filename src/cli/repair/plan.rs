@@ -36,6 +36,8 @@ pub(super) enum Step {
     Index { chunk: ChunkNumber, from: u64 },
     /// The groups from `from` on are taken out: the log ends there.
     Cut { chunk: ChunkNumber, from: u64 },
+    /// What stands behind the capacity of the last chunk is taken out. No event can stand there.
+    Behind { chunk: ChunkNumber, from: u64 },
     /// A chunk without events takes the place of one that is gone: the log ends there.
     Begin { header: ChunkHeader },
     /// The hint is told that the log is durable up to less than it says.
@@ -270,6 +272,12 @@ impl<'a> Planner<'a> {
         // An active chunk's file is as long as its capacity, a sealed one's may be longer.
         let usual = self.capacity().filter(|usual| !is_last && *usual <= size);
         let capacity = usual.filter(|usual| *usual >= groups.end.offset).unwrap_or(whole);
+        // Recovery looks at nothing behind the capacity, so all groups stand below it. A file that
+        // was cut short behind them grows again.
+        let capacity = capacity.max(groups.end.offset.next_multiple_of(CHUNK_HEADER_SIZE));
+        if capacity > CHUNK_SIZE_MAX {
+            return None;
+        }
         let header = ChunkHeader {
             log: self.log,
             number,
@@ -345,6 +353,9 @@ impl<'a> Planner<'a> {
         let Some(groups) = &placed.facts.groups else { return };
         if placed.facts.size < header.capacity {
             self.plan.steps.push(Step::Resize { chunk: number, size: header.capacity });
+        }
+        if is_last && placed.facts.data_end > header.capacity {
+            self.plan.steps.push(Step::Behind { chunk: number, from: header.capacity });
         }
         let is_wrong = placed.facts.footer.is_some() && self.footer(number, placed).is_none();
         if !is_last && (is_wrong || placed.facts.is_index_damaged) {

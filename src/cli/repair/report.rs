@@ -24,6 +24,8 @@ pub(super) struct Report<'a> {
     writer: Writer,
     /// What was left beside the log by carrying the plan out.
     pub(super) kept: Vec<Kept>,
+    /// Why it was not carried out to its end.
+    pub(super) failure: Option<String>,
     /// What the verification has found after that.
     pub(super) left: Option<(Vec<Finding>, u64)>,
 }
@@ -38,6 +40,8 @@ struct Json<'a> {
     lost: Option<JsonLoss<'a>>,
     applied: bool,
     kept: Vec<[&'a str; 2]>,
+    /// What stopped it, after what was kept.
+    error: Option<&'a str>,
     next: Option<String>,
 }
 
@@ -81,7 +85,7 @@ struct JsonStream<'a> {
 
 impl<'a> Report<'a> {
     pub(super) fn of(place: &'a str, looked: &'a Looked, writer: Writer) -> Self {
-        Self { place, looked, writer, kept: Vec::new(), left: None }
+        Self { place, looked, writer, kept: Vec::new(), failure: None, left: None }
     }
 
     /// Whether there are steps, and no damage that they leave.
@@ -127,7 +131,7 @@ impl<'a> Report<'a> {
         }
         Some(match plan.loss {
             _ if !self.can_be_applied() => salvage,
-            Some(_) if self.looked.opens => salvage,
+            Some(_) if self.looked.opens && self.failure.is_none() => salvage,
             Some(_) => format!("paperchase repair {place} --apply --accept-loss"),
             None => format!("paperchase repair {place} --apply"),
         })
@@ -162,6 +166,9 @@ impl<'a> Report<'a> {
     fn outcome(&self, output: &mut Output) -> Result<(), CliError> {
         for kept in &self.kept {
             output.line(format_args!("kept: {}: {}", kept.name, kept.what))?;
+        }
+        if self.failure.is_some() {
+            return output.line("not finished: the same command goes on from here");
         }
         match &self.left {
             Some((_, 0)) => return output.line("repaired: the log was verified and is sound"),
@@ -226,6 +233,7 @@ impl<'a> Report<'a> {
             lost: plan.loss.map(|loss| JsonLoss::of(&loss, losses)),
             applied: self.left.is_some(),
             kept: self.kept.iter().map(|kept| [&kept.name[..], &kept.what]).collect(),
+            error: self.failure.as_deref(),
             next: self.next(),
         }
     }
@@ -266,7 +274,9 @@ pub(super) fn answer(steps: &[Step], finding: &Finding) -> Option<usize> {
         Step::Move { from, to } => *from == chunk || *to == chunk,
         Step::Header { header } => header.number == chunk && offset == 0,
         Step::Resize { chunk: it, .. } => *it == chunk && damage.what == "size of the file",
-        Step::Index { chunk: it, from } => *it == chunk && offset >= *from,
+        Step::Index { chunk: it, from } | Step::Behind { chunk: it, from } => {
+            *it == chunk && offset >= *from
+        }
         Step::Cut { chunk: it, from } => chunk > *it || chunk == *it && offset >= *from,
         Step::Begin { header } => chunk >= header.number,
         Step::Lower { hint } => {
@@ -351,6 +361,11 @@ fn describe(step: &Step) -> String {
             let aside = aside_name(&name, *from);
             format!("end the log in {name} at offset {from}; what stands there is kept in {aside}")
         }
+        Step::Behind { chunk, from } => {
+            let name = file_name(*chunk);
+            let aside = aside_name(&name, *from);
+            format!("clear what stands behind the capacity of {name}; it is kept in {aside}")
+        }
         Step::Begin { header } => {
             let (name, position) = (file_name(header.number), header.first_position);
             format!("begin {name} anew, without events, at position {position}")
@@ -360,5 +375,31 @@ fn describe(step: &Step) -> String {
             hint.durable_through,
             aside_name(HINT, 0)
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was set aside before the disk was full is named, to programs too.
+    #[test]
+    fn a_repair_that_fails_names_what_it_has_kept() {
+        let step = Step::Aside { name: "hint".to_owned(), why: "odd" };
+        let looked = Looked {
+            findings: Vec::new(),
+            finding_count: 1,
+            survey: Default::default(),
+            plan: Plan { steps: vec![step], ..Plan::default() },
+            losses: Losses::default(),
+            opens: true,
+        };
+        let mut report = Report::of("data", &looked, Writer::Nobody);
+        report.kept.push(Kept { name: "lost-hint".to_owned(), what: "the hint".to_owned() });
+        report.failure = Some("disk full".to_owned());
+        let json = serde_json::to_value(report.json()).unwrap();
+        assert_eq!(json["kept"][0][0], "lost-hint");
+        assert_eq!(json["error"], "disk full");
+        assert_eq!((&json["applied"], &json["sound"]), (&false.into(), &false.into()));
     }
 }

@@ -54,6 +54,8 @@ pub(super) struct FileFacts {
     pub(super) groups: Option<Groups>,
     /// Something behind the groups is damaged.
     pub(super) is_index_damaged: bool,
+    /// Without a footer, behind the last byte that is not zero or cannot be read; otherwise 0.
+    pub(super) data_end: u64,
 }
 
 /// The first 4096 bytes of a chunk's file.
@@ -74,7 +76,7 @@ pub(super) struct Groups {
     pub(super) first_time: Timestamp,
     /// All events below were durable, as the groups say, also those behind `end`.
     pub(super) durable: Position,
-    /// From `end` to behind the last byte that is not zero.
+    /// Something behind `end` is not zero.
     pub(super) garbage: bool,
     /// Behind the last event for which there is a sound group header.
     pub(super) seen: Position,
@@ -193,9 +195,15 @@ impl Head {
         };
         let salt = log.map(|log| LogSalt::new(log).chunk(number));
         let is_believed = found == Some(None);
+        let header = match &block {
+            Block::Sound(header) => Some(header),
+            _ => None,
+        };
+        // A sealed chunk's index may reach beyond the capacity; groups never do.
+        let reach = pieces.reach(header);
         let groups = match (&footer, start) {
             (Some(footer), Some(start)) if is_believed => Some(by_footer(start, footer)),
-            _ => salt.and_then(|salt| groups(&mut pieces, salt, start)),
+            _ => salt.and_then(|salt| groups(&mut pieces, salt, start, reach)),
         };
         let behind = groups.as_ref().map_or(u64::MAX, |groups| groups.end.offset);
         let behind = footer.as_ref().map_or(behind, |footer| footer.end.data_end);
@@ -209,7 +217,8 @@ impl Head {
             && footer.is_none()
             && !pieces.is_zero(block_at..pieces.size).unwrap_or(false);
         let is_index_damaged = is_told || is_wrong || is_spoilt;
-        FileFacts { size: pieces.size, block, footer, groups, is_index_damaged }
+        let data_end = if footer.is_none() { data_end(&mut pieces) } else { 0 };
+        FileFacts { size: pieces.size, block, footer, groups, is_index_damaged, data_end }
     }
 }
 
@@ -232,7 +241,12 @@ fn by_footer(start: Cursor, footer: &Footer) -> Groups {
 
 /// Walks the groups of a chunk. Where its header does not tell how they begin, the first is taken
 /// at its word.
-fn groups(pieces: &mut Pieces, salt: ChunkSalt, start: Option<Cursor>) -> Option<Groups> {
+fn groups(
+    pieces: &mut Pieces,
+    salt: ChunkSalt,
+    start: Option<Cursor>,
+    reach: u64,
+) -> Option<Groups> {
     let start = start.or_else(|| {
         let group = pieces.header(salt, CHUNK_HEADER_SIZE).ok().flatten()?;
         Some(Cursor {
@@ -244,7 +258,7 @@ fn groups(pieces: &mut Pieces, salt: ChunkSalt, start: Option<Cursor>) -> Option
     })?;
     let (mut at, mut durable, mut first_time) = (start, start.position, None);
     // A group that cannot be read ends the walk as a damaged one does.
-    while let Ok(Ok(group)) = pieces.group(salt, &at, pieces.size) {
+    while let Ok(Ok(group)) = pieces.group(salt, &at, reach) {
         let header = &group.checked.header;
         if scan::visit_events(&group.body, salt, &at, header, &mut |_| {}).is_err() {
             break;
@@ -254,25 +268,30 @@ fn groups(pieces: &mut Pieces, salt: ChunkSalt, start: Option<Cursor>) -> Option
         at = at.after(&group.checked);
     }
     let Rest { garbage, durable: behind, .. } = pieces
-        .rest(salt, at.offset)
-        .unwrap_or(Rest { garbage: Some(at.offset..pieces.size), ..Rest::default() });
+        .rest(salt, at.offset, reach)
+        .unwrap_or(Rest { garbage: Some(at.offset..reach), ..Rest::default() });
     let mut groups = Groups {
         start,
         end: at,
         first_time: first_time.unwrap_or_default(),
         durable: durable.max(behind),
-        garbage: garbage.is_some(),
+        garbage: garbage.is_some() || data_end(pieces) > reach,
         seen: at.position,
     };
     let mut from = at.offset;
     while garbage.is_some()
-        && let Ok(Some(found)) = pieces.resume(salt, from, pieces.size)
+        && let Ok(Some(found)) = pieces.resume(salt, from, reach)
         && let Ok(Some(group)) = pieces.header(salt, found.offset)
     {
         groups.seen = groups.seen.max(group.header.end_position());
         from = found.offset + group.header.length();
     }
     Some(groups)
+}
+
+fn data_end(pieces: &mut Pieces) -> u64 {
+    let size = pieces.size;
+    pieces.garbage(0, size).map_or(size, |garbage| garbage.map_or(0, |garbage| garbage.end))
 }
 
 fn is_index_sound(pieces: &mut Pieces, salt: ChunkSalt, footer: &Footer) -> io::Result<bool> {

@@ -261,7 +261,10 @@ impl Walk<'_> {
         };
         let is_known = match said {
             Some(end) => self.groups(end.data_end, None, shown)?,
-            None => self.groups(self.pieces.size, Some(matches!(next, Next::Nothing)), shown)?,
+            None => {
+                let end = self.pieces.reach(self.told.header.as_ref());
+                self.groups(end, Some(matches!(next, Next::Nothing)), shown)?
+            }
         };
         let at = self.at;
         self.told.end =
@@ -282,13 +285,26 @@ impl Walk<'_> {
         match (footer, next) {
             _ if is_cut => {}
             (Some(footer), _) => self.sealed(footer)?,
-            (None, Next::Nothing) => {}
+            (None, Next::Nothing) => self.behind_capacity()?,
             (None, _) => self.unsealed()?,
         }
         for gap in self.pieces.gaps(self.number) {
             self.told.damage.add(gap);
         }
         shown.all(self.pieces.size);
+        Ok(())
+    }
+
+    /// The last chunk of a log is not sealed, so nothing writes behind its capacity.
+    fn behind_capacity(&mut self) -> io::Result<()> {
+        let is_asked = !self.known.alone && self.known.limit.is_none();
+        let Some(header) = self.told.header.as_ref().filter(|_| is_asked) else { return Ok(()) };
+        let capacity = header.capacity;
+        if let Some(bytes) = self.pieces.garbage(capacity, self.pieces.size)? {
+            let found = format!("other bytes up to offset {}", bytes.end);
+            let what = "bytes behind the chunk's capacity";
+            self.told.damage.add(Damage::new((self.number, capacity), what, "zeros", found));
+        }
         Ok(())
     }
 
@@ -337,7 +353,7 @@ impl Walk<'_> {
                     self.group(&group);
                     Onward::Yes
                 }
-                (Err(bad), Some(is_end_of_log)) => self.open_end(bad, is_end_of_log)?,
+                (Err(bad), Some(is_end_of_log)) => self.open_end(bad, end, is_end_of_log)?,
                 (Err(bad), None) => self.past(bad, end)?,
             };
             match onward {
@@ -379,22 +395,18 @@ impl Walk<'_> {
     }
 
     /// Judges the place where the groups of a chunk cease whose end nothing names.
-    fn open_end(&mut self, bad: BadGroup, is_end_of_log: bool) -> io::Result<Onward> {
-        let Rest { garbage, group, durable } = self.pieces.rest(self.salt, self.at.offset)?;
+    fn open_end(&mut self, bad: BadGroup, end: u64, is_end_of_log: bool) -> io::Result<Onward> {
+        let Rest { garbage, group, durable } = self.pieces.rest(self.salt, self.at.offset, end)?;
         let position = self.at.position;
         if !is_end_of_log {
             // A damaged header behind this chunk is reported, and hides where this one ends.
-            return if group.is_some() {
-                self.past(bad, self.pieces.size)
-            } else {
-                Ok(Onward::Lost)
-            };
+            return if group.is_some() { self.past(bad, end) } else { Ok(Onward::Lost) };
         }
         let hinted = self.known.hint.map(|hint| hint.durable_through).unwrap_or_default();
         let seen = self.known.limit.unwrap_or_default();
         let durable = durable.max(self.durable).max(hinted).max(seen);
         match garbage {
-            Some(_) if position < durable => self.past(bad, self.pieces.size),
+            Some(_) if position < durable => self.past(bad, end),
             Some(garbage) => {
                 let bytes = show::counted(garbage.end - garbage.start, "byte");
                 let (number, start) = (self.number, garbage.start);

@@ -232,6 +232,22 @@ fn a_sound_log_is_sound() {
     assert_eq!(category("cart-1"), "cart");
 }
 
+/// Recovery does not look there, so nothing there is an event or a torn end.
+#[test]
+fn bytes_behind_the_capacity_are_damage() {
+    let maker = sample();
+    let mut bytes = std::fs::read(maker.path()).unwrap();
+    bytes.resize(CAPACITY as usize + 5000, 0);
+    std::fs::write(maker.path(), &bytes).unwrap();
+    assert_eq!(found(&verify(maker.dir.path())), []);
+    bytes[CAPACITY as usize + 4500] = 1;
+    std::fs::write(maker.path(), &bytes).unwrap();
+    let check = verify(maker.dir.path());
+    assert_eq!(found(&check), [(1, "bytes behind the chunk's capacity")]);
+    assert_eq!(check.damage.places[0].damage.offset, CAPACITY);
+    assert_eq!((check.counts.events, check.notes.len()), (6, 0));
+}
+
 #[test]
 fn every_flipped_bit_is_found() {
     let maker = sample();

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use super::super::apply;
 use super::super::losses::Losses;
-use super::super::plan::{Plan, plan};
+use super::super::plan::{Plan, Step, plan};
 use super::super::survey::Survey;
 use crate::chunk::file_name;
 use crate::clock::SystemClock;
 use crate::disk::sim::SimDisk;
 use crate::disk::{Access, Disk, DiskFile, LockError, Map};
+use crate::format::CHUNK_HEADER_SIZE;
+use crate::format::header::ChunkHeader;
 use crate::position::ChunkNumber;
 use crate::{Expected, Log, NewEvent, OpenError, Options, Position};
 
@@ -154,7 +156,7 @@ fn repair(disk: &SimDisk, calls: u64) -> (bool, u64) {
     let left = Arc::new(AtomicU64::new(calls));
     let stopping = Stopping { inner: disk.clone(), left: Arc::clone(&left) };
     let done = match survey.log {
-        Some(log) => apply::apply(&stopping, log, &plan).is_ok(),
+        Some(log) => apply::apply(&stopping, log, &plan, &mut Vec::new()).is_ok(),
         None => false,
     };
     (done, calls - left.load(Ordering::Acquire))
@@ -198,7 +200,7 @@ fn rename(disk: &SimDisk, from: u64, to: u64) {
 type Damage = (&'static str, fn(&SimDisk), usize);
 
 /// Each with the number of events that stay in the log.
-const DAMAGES: [Damage; 14] = [
+const DAMAGES: [Damage; 16] = [
     ("header of the first", |disk| change(disk, 0, |bytes| flip(bytes, 40)), 60),
     ("header of a middle one", |disk| change(disk, 1, |bytes| flip(bytes, 60)), 60),
     ("header of the last", |disk| change(disk, 3, |bytes| flip(bytes, 16)), 60),
@@ -225,6 +227,22 @@ const DAMAGES: [Damage; 14] = [
         60,
     ),
     ("cut short", |disk| change(disk, 2, |bytes| bytes.truncate(30_000)), 39),
+    (
+        "header of the last, and cut just behind its groups",
+        |disk| {
+            change(disk, 3, |bytes| {
+                let last = bytes.iter().rposition(|byte| *byte != 0);
+                bytes.truncate(last.map_or(0, |last| last + 1).next_multiple_of(8));
+                flip(bytes, 16);
+            });
+        },
+        60,
+    ),
+    (
+        "bytes behind the capacity of the last",
+        |disk| change(disk, 3, |bytes| bytes.resize(bytes.len() + 100, 7)),
+        60,
+    ),
 ];
 
 #[test]
@@ -291,6 +309,70 @@ fn two_damages_are_repaired_at_once() {
             assert_eq!(look(&disk).1, Plan::default(), "{at}: nothing is left to do");
         }
     }
+}
+
+/// What recovery does not look at is no part of the log, however sound it looks.
+#[test]
+fn groups_behind_the_capacity_do_not_count() {
+    let disk = sound();
+    disk.remove("hint");
+    let mut capacity = 0;
+    change(&disk, 3, |bytes| {
+        let mut header = ChunkHeader::decode(&bytes[..CHUNK_HEADER_SIZE as usize]).unwrap();
+        header.capacity = 4 * CHUNK_HEADER_SIZE;
+        capacity = header.capacity;
+        let mut block = Vec::new();
+        header.encode(&mut block);
+        bytes[..block.len()].copy_from_slice(&block);
+    });
+    let found = content(&disk).unwrap();
+    assert!(found.len() < EVENTS as usize, "the header hides nothing");
+    let (survey, plan) = look(&disk);
+    let facts = &survey.files[&ChunkNumber::new(3)];
+    let groups = facts.groups.as_ref().unwrap();
+    assert_eq!(groups.end.position, Position::new(found.len() as u64));
+    assert!(groups.end.offset <= capacity);
+    assert_eq!(plan.steps, [Step::Behind { chunk: ChunkNumber::new(3), from: capacity }]);
+}
+
+/// A disk that stops at the last call has all that was kept by then, and the repair names it.
+#[test]
+fn what_is_kept_is_named_when_the_repair_fails() {
+    let damaged = sound();
+    change(&damaged, 1, |bytes| flip(bytes, 20_000));
+    let calls = repair(&damaged.snapshot(), u64::MAX).1;
+    let [all, some] = [0, 1].map(|missing| {
+        let inner = damaged.snapshot();
+        let (survey, plan) = look(&inner);
+        let left = Arc::new(AtomicU64::new(calls - missing));
+        let mut kept = Vec::new();
+        let done = apply::apply(&Stopping { inner, left }, survey.log.unwrap(), &plan, &mut kept);
+        assert_eq!(done.is_ok(), missing == 0);
+        kept
+    });
+    assert!(all.len() > 2, "{all:?}");
+    assert_eq!(all, some);
+}
+
+/// A file may be longer than memory; its holes are not read.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hint_of_any_length_is_kept() {
+    use crate::disk::OsDisk;
+    use crate::format::hint::Hint;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hint");
+    std::fs::write(&path, [7; 100]).unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(1 << 43).unwrap();
+    let log = uuid::Uuid::from_u128(7);
+    let (durable_through, chunk) = (Position::new(3), ChunkNumber::FIRST);
+    let end = Default::default();
+    let hint = Hint { log, sequence: 1, durable_through, chunk, end, clean: false };
+    let plan = Plan { steps: vec![Step::Lower { hint }], ..Plan::default() };
+    let mut kept = Vec::new();
+    apply::apply(&OsDisk::open(dir.path()).unwrap(), log, &plan, &mut kept).unwrap();
+    let aside = std::fs::read(dir.path().join(&kept[0].name)).unwrap();
+    assert_eq!(aside[..100], [7; 100]);
 }
 
 #[test]

@@ -79,6 +79,7 @@ fn facts(chunk: u64) -> FileFacts {
             seen: end.position,
         }),
         is_index_damaged: false,
+        data_end: 0,
     }
 }
 
@@ -109,6 +110,7 @@ fn blank() -> FileFacts {
         footer: None,
         groups: None,
         is_index_damaged: false,
+        data_end: 0,
     }
 }
 
@@ -186,6 +188,16 @@ fn what_follows_from_the_events_is_made_again() {
     let short = planned(|survey| file(survey, 2).size = END);
     is_lossless(&short);
     assert_eq!(short.steps, [Step::Resize { chunk: number(2), size: SIZE }]);
+    // The header that is made again must not end below the groups.
+    let odd = planned(|survey| {
+        file(survey, 2).size = END;
+        file(survey, 2).block = Block::Bad;
+    });
+    is_lossless(&odd);
+    let size = END.next_multiple_of(4096);
+    let made = ChunkHeader { capacity: size, ..header(2) };
+    assert_eq!(odd.steps[0], Step::Header { header: made });
+    assert_eq!(odd.steps[1..], [Step::Resize { chunk: number(2), size }]);
     let hint = planned(|survey| (survey.hint, survey.odd) = (None, vec!["hint"]));
     assert_eq!(asides(&hint), ["hint"]);
     is_lossless(&hint);

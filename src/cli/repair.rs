@@ -1,8 +1,8 @@
 //! Owns the verb `repair`: what can be done about damage, and doing it.
 //!
 //! Promises: without `--apply` it changes nothing, and no event leaves the log without
-//! `--accept-loss`. Sound data before the damage is never touched. What is removed or overwritten is
-//! kept aside (R7), and the result is verified. Says of every event that goes where it stood.
+//! `--accept-loss`. Sound data before the damage is never touched. What is removed or overwritten
+//! is kept aside (R7), and the result is verified. Says of every event that goes where it stood.
 
 mod apply;
 mod losses;

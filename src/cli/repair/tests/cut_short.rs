@@ -11,8 +11,10 @@ use std::time::Duration;
 use super::super::apply;
 use super::super::losses::Losses;
 use super::super::plan::{Plan, Step, plan};
+use super::super::report::Report;
 use super::super::survey::Survey;
 use crate::chunk::file_name;
+use crate::cli::files::{Files, Writer};
 use crate::clock::SystemClock;
 use crate::disk::sim::SimDisk;
 use crate::disk::{Access, Disk, DiskFile, LockError, Map};
@@ -373,6 +375,26 @@ fn a_hint_of_any_length_is_kept() {
     apply::apply(&OsDisk::open(dir.path()).unwrap(), log, &plan, &mut kept).unwrap();
     let aside = std::fs::read(dir.path().join(&kept[0].name)).unwrap();
     assert_eq!(aside[..100], [7; 100]);
+}
+
+/// The verb believes the chunks in which the verification has found nothing, and that changes no
+/// plan. Each damage is answered by a step.
+#[test]
+fn the_verb_plans_the_same_from_what_verification_finds() {
+    let sound = sound();
+    for (what, damage, _) in DAMAGES {
+        let disk = sound.snapshot();
+        damage(&disk);
+        let dir = tempfile::tempdir().unwrap();
+        for name in disk.list().unwrap() {
+            std::fs::write(dir.path().join(&name), disk.read_file(&name).unwrap()).unwrap();
+        }
+        let files = Files::of(dir.path()).unwrap();
+        let looked = super::super::look(dir.path(), &files, Writer::Nobody).unwrap();
+        assert_eq!(looked.plan, look(&disk).1, "{what}");
+        let report = Report::of(&files.place, &looked, Writer::Nobody);
+        assert!(report.can_be_applied(), "{what}: {:?}", looked.findings);
+    }
 }
 
 #[test]

@@ -73,6 +73,11 @@ struct Looked {
 
 pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     let files = Files::of(&args.dir)?;
+    if let Some(file_system) = files.disk.network_file_system().filter(|_| args.apply) {
+        let directory = files.place.clone();
+        let error = OpenError::NetworkFileSystem { directory, file_system };
+        return Err(CliError::open(&files.place, &error));
+    }
     let lock = if args.apply { Some(lock(&files)?) } else { None };
     let writer = if args.apply { Writer::Nobody } else { open::writer(&files) };
     let looked = look(&args.dir, &files, writer)?;

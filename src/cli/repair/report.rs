@@ -15,7 +15,7 @@ use crate::chunk::directory::HINT;
 use crate::chunk::file_name;
 
 /// Most lines of a kind for people.
-const LINES_MAX: usize = 100;
+const LINES_MAX: usize = 20;
 
 /// A repair, planned or done.
 pub(super) struct Report<'a> {

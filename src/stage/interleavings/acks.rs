@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::{Counter, FOREVER, check, drain, queue, spawn};
 use crate::clock::SimClock;
+use crate::disk::map::Home;
 use crate::error::{AppendError, Error, ErrorKind};
 use crate::stage::Failure;
 use crate::stage::ack::{self, Ack, Lounge};
@@ -18,7 +19,7 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread;
 
 fn lounge() -> Arc<Lounge> {
-    Arc::new(Lounge::new(Duration::ZERO, Arc::new(SimClock::new())))
+    Arc::new(Lounge::new(Duration::ZERO, Arc::new(SimClock::new()), Home::default()))
 }
 
 fn is_full(ack: Ack) -> bool {

@@ -3,6 +3,8 @@
 //! Promises: an append is one atomic call, all of it or nothing, whatever it holds. Limits are
 //! checked when it is submitted, not here. Never touches files.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
@@ -142,15 +144,40 @@ pub struct Appended {
     /// Whether the events had been stored before, by the append that this one repeats.
     pub repeated: bool,
     pub(crate) events: u32,
-    pub(crate) streams: Vec<StreamAppended>,
+    pub(crate) streams: Parts,
 }
+
+/// What an append added to its streams.
+#[derive(Clone, Debug)]
+pub(crate) enum Parts {
+    /// To one stream, the usual case, whose answer allocates nothing.
+    One([StreamAppended; 1]),
+    Each(Vec<StreamAppended>),
+}
+
+impl Parts {
+    fn all(&self) -> &[StreamAppended] {
+        match self {
+            Self::One(part) => part,
+            Self::Each(parts) => parts,
+        }
+    }
+}
+
+impl PartialEq for Parts {
+    fn eq(&self, other: &Self) -> bool {
+        self.all() == other.all()
+    }
+}
+
+impl Eq for Parts {}
 
 /// What an append added to one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamAppended {
     /// The stream.
-    pub stream: String,
+    pub stream: Arc<str>,
     /// Version of the append's first event in the stream.
     pub first_version: StreamVersion,
     /// Version of its last event in the stream.
@@ -167,13 +194,13 @@ impl Appended {
     /// What was added to each stream, in the order of their first events.
     #[must_use]
     pub fn streams(&self) -> &[StreamAppended] {
-        &self.streams
+        self.streams.all()
     }
 
     /// What was added to one stream; `None` when nothing was.
     #[must_use]
     pub fn stream(&self, name: &str) -> Option<&StreamAppended> {
-        self.streams.iter().find(|part| part.stream == name)
+        self.streams().iter().find(|part| *part.stream == *name)
     }
 }
 
@@ -198,19 +225,35 @@ pub(crate) enum Versions {
     Each(Vec<(StreamVersion, StreamVersion)>),
 }
 
+/// The names of the streams that an append writes, in the order of their first events.
+#[derive(Clone, Debug)]
+pub(crate) enum StreamNames {
+    One(Arc<str>),
+    Each(Vec<Arc<str>>),
+}
+
 impl Stored {
     /// The answer as its caller gets it; `names` are those of the streams that were written.
-    pub(crate) fn named(self, names: Vec<String>) -> Appended {
-        let versions: &[_] = match &self.versions {
-            Versions::One(first, last) => &[(*first, *last)],
-            Versions::Each(versions) => versions,
-        };
-        let streams = names.into_iter().zip(versions);
-        let streams = streams.map(|(stream, (first, last))| StreamAppended {
+    pub(crate) fn named(self, names: StreamNames) -> Appended {
+        let part = |(stream, (first_version, last_version))| StreamAppended {
             stream,
-            first_version: *first,
-            last_version: *last,
-        });
+            first_version,
+            last_version,
+        };
+        let streams = match (names, self.versions) {
+            (StreamNames::One(name), Versions::One(first, last)) => {
+                Parts::One([part((name, (first, last)))])
+            }
+            (StreamNames::Each(names), Versions::Each(versions)) => {
+                Parts::Each(names.into_iter().zip(versions).map(part).collect())
+            }
+            (StreamNames::One(name), Versions::Each(versions)) => {
+                Parts::Each([name].into_iter().zip(versions).map(part).collect())
+            }
+            (StreamNames::Each(names), Versions::One(first, last)) => {
+                Parts::Each(names.into_iter().zip([(first, last)]).map(part).collect())
+            }
+        };
         Appended {
             first_position: self.first_position,
             last_position: self.last_position,
@@ -218,7 +261,7 @@ impl Stored {
             time: self.time,
             repeated: self.repeated,
             events: self.events,
-            streams: streams.collect(),
+            streams,
         }
     }
 }

@@ -322,6 +322,11 @@ pub fn category(stream: &str) -> &str {
     stream.split_once('-').map_or(stream, |(category, _)| category)
 }
 
+/// The bytes of the category of a stream whose name has these bytes.
+pub(crate) fn category_of(stream: &[u8]) -> &[u8] {
+    stream.split(|byte| *byte == b'-').next().unwrap_or(stream)
+}
+
 /// Category of the streams in which consumers keep their places.
 pub(crate) const PLACES: &str = "$consumer";
 /// Category of the streams in which each instance of a consumer says that it takes over.

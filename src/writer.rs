@@ -26,7 +26,6 @@ use crate::chunk::supply::{DurablePlace, Need, Supply};
 use crate::clock::Clock;
 use crate::error::{AppendError, Error, Result};
 use crate::format::checksum::{ChunkSalt, LogSalt};
-use crate::format::event::stream_of;
 use crate::format::header::ChunkHeader;
 use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE};
 use crate::index::segments::Segments;
@@ -270,7 +269,7 @@ impl Writer {
         let mut numbering = Numbering::new(next, terms);
         let version = |event| numbering.number(event);
         let events = self.group.add(&mut encoded, self.chunk_salt, first, version);
-        numbering.note(stream_of(&encoded), &mut self.heads);
+        numbering.note(&mut self.heads);
         self.overlay.push(first, events, self.chunk_salt, encoded);
         Stored {
             first_position: first,

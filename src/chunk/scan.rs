@@ -158,12 +158,14 @@ impl<'a> ScannedEvent<'a> {
         event::version_of(self.bytes)
     }
 
-    pub(crate) fn stream(&self) -> &'a str {
-        text(self.part(&self.layout.parts.stream))
+    /// The bytes of the name of the stream, which are UTF-8.
+    pub(crate) fn stream(&self) -> &'a [u8] {
+        self.part(&self.layout.parts.stream)
     }
 
-    pub(crate) fn event_type(&self) -> &'a str {
-        text(self.part(&self.layout.parts.event_type))
+    /// The bytes of the type, which are UTF-8.
+    pub(crate) fn event_type(&self) -> &'a [u8] {
+        self.part(&self.layout.parts.event_type)
     }
 
     /// The tags in their stored form.
@@ -178,10 +180,6 @@ impl<'a> ScannedEvent<'a> {
     fn part(&self, part: &std::ops::Range<u32>) -> &'a [u8] {
         &self.bytes[part.start as usize..part.end as usize]
     }
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).expect("the event was checked")
 }
 
 /// Checks every event of a group whose header and body are sound and hands each to `visit`. The

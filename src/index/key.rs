@@ -56,20 +56,20 @@ pub(crate) struct Key<'a> {
 }
 
 impl<'a> Key<'a> {
-    pub(crate) fn stream(name: &'a str) -> Self {
-        Self { kind: KeyKind::Stream, name: name.as_bytes() }
+    pub(crate) fn stream(name: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        Self { kind: KeyKind::Stream, name: name.as_ref() }
     }
 
-    pub(crate) fn category(name: &'a str) -> Self {
-        Self { kind: KeyKind::Category, name: name.as_bytes() }
+    pub(crate) fn category(name: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        Self { kind: KeyKind::Category, name: name.as_ref() }
     }
 
-    pub(crate) fn event_type(name: &'a str) -> Self {
-        Self { kind: KeyKind::Type, name: name.as_bytes() }
+    pub(crate) fn event_type(name: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        Self { kind: KeyKind::Type, name: name.as_ref() }
     }
 
-    pub(crate) fn tag(name: &'a str) -> Self {
-        Self { kind: KeyKind::Tag, name: name.as_bytes() }
+    pub(crate) fn tag(name: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        Self { kind: KeyKind::Tag, name: name.as_ref() }
     }
 
     pub(crate) fn operation(id: &'a Uuid) -> Self {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::key::{Key, KeyKind};
 use crate::chunk::scan::ScannedEvent;
-use crate::event::{category, tags};
+use crate::event::{category_of, tags};
 use crate::position::StreamVersion;
 
 /// What an event is found by.
@@ -19,9 +19,9 @@ use crate::position::StreamVersion;
 pub(crate) struct Entry<'a> {
     /// Offset of the event in its chunk's file.
     pub(crate) offset: u32,
-    pub(crate) stream: &'a str,
+    pub(crate) stream: &'a [u8],
     pub(crate) version: StreamVersion,
-    pub(crate) event_type: &'a str,
+    pub(crate) event_type: &'a [u8],
     /// In their stored form.
     pub(crate) tags: &'a [u8],
     pub(crate) operation: Option<Uuid>,
@@ -111,7 +111,7 @@ impl MemoryIndex {
         self.offsets.push(event.offset);
         let mut post = |key: &Key<'_>, version| heard(self.post(key, version, ordinal));
         post(&Key::stream(event.stream), event.version);
-        post(&Key::category(category(event.stream)), StreamVersion::FIRST);
+        post(&Key::category(category_of(event.stream)), StreamVersion::FIRST);
         post(&Key::event_type(event.event_type), StreamVersion::FIRST);
         for tag in tags(event.tags) {
             post(&Key::tag(tag), StreamVersion::FIRST);
@@ -239,9 +239,9 @@ mod tests {
     fn insert(index: &mut MemoryIndex, stream: &str, version: u64, tags: &[&str]) {
         index.insert(&Entry {
             offset: 4160 + index.event_count() * 64,
-            stream,
+            stream: stream.as_bytes(),
             version: StreamVersion::new(version),
-            event_type: "Added",
+            event_type: b"Added",
             tags: &stored(tags),
             operation: (version == 5).then(|| Uuid::from_u128(9)),
         });

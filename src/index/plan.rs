@@ -168,9 +168,9 @@ impl<L: List> Alternative<L> {
                 None => return Ok(None),
             }
         }
-        let types = item.types.iter().map(|name| Key::event_type(name));
-        let streams = item.streams.iter().map(|name| Key::stream(name));
-        let categories = item.categories.iter().map(|name| Key::category(name));
+        let types = item.types.iter().map(Key::event_type);
+        let streams = item.streams.iter().map(Key::stream);
+        let categories = item.categories.iter().map(Key::category);
         if !item.types.is_empty() {
             match Union::new(types, look_up)? {
                 Some(union) => unions.push(union),

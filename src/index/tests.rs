@@ -31,9 +31,9 @@ fn insert_all(index: &mut MemoryIndex, events: &[Event]) {
             .collect();
         index.insert(&Entry {
             offset: 4160 + index.event_count() * 64,
-            stream: &event.stream,
+            stream: event.stream.as_bytes(),
             version: StreamVersion::new(*version),
-            event_type: &event.event_type,
+            event_type: event.event_type.as_bytes(),
             tags: &tags,
             operation: event.operation.map(Uuid::from_u128),
         });

@@ -7,7 +7,7 @@
 
 use super::key::{Key, made_at};
 use crate::chunk::scan::ScannedEvent;
-use crate::event::{category, tags};
+use crate::event::{category_of, tags};
 use crate::position::StreamVersion;
 
 /// What was said of the events of a chunk, in any order.
@@ -25,7 +25,7 @@ impl Witness {
         let stream = event.stream();
         self.post(Key::stream(stream).hash(), ordinal);
         self.version(ordinal, event.version());
-        self.post(Key::category(category(stream)).hash(), ordinal);
+        self.post(Key::category(category_of(stream)).hash(), ordinal);
         self.post(Key::event_type(event.event_type()).hash(), ordinal);
         for (index, tag) in tags(event.tags()).enumerate() {
             // A tag that an event has twice is one posting.

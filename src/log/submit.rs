@@ -4,11 +4,12 @@
 //! left to check; what is refused here leaves nothing behind.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Log;
 use super::engine::Core;
-use crate::append::Append;
+use crate::append::{Append, StreamNames};
 use crate::error::AppendError;
 use crate::event::{Expected, NewEvent};
 use crate::format::event::{self, FIXED_SIZE, Place};
@@ -64,8 +65,9 @@ impl Core {
         if encoded.is_empty() {
             return self.submit_full(Append::new().expect(stream, expected), wait);
         }
-        let draft = Draft { encoded, terms: Terms::OneStream(expected) };
-        self.enqueue(draft, vec![stream.to_owned()], wait)
+        let stream: Arc<str> = stream.into();
+        let terms = Terms::OneStream(Arc::clone(&stream), expected);
+        self.enqueue(Draft { encoded, terms }, StreamNames::One(stream), wait)
     }
 
     pub(super) fn submit_full(&self, append: Append, wait: Duration) -> Result<Ack, AppendError> {
@@ -88,7 +90,7 @@ impl Core {
         let fences = fences.into_iter();
         let fences = fences.map(|it| (names.number(it.claims), it.claim, it.consumer)).collect();
         let streams = names.list;
-        let acked = streams[..written].to_vec();
+        let acked = StreamNames::Each(streams[..written].to_vec());
         let expectations = expected;
         let terms = Box::new(FullTerms {
             operation,
@@ -115,7 +117,7 @@ impl Core {
     fn enqueue(
         &self,
         draft: Draft,
-        streams: Vec<String>,
+        streams: StreamNames,
         wait: Duration,
     ) -> Result<Ack, AppendError> {
         let (promise, ack) = promise(&self.lounge, streams);
@@ -206,17 +208,18 @@ fn check_count(what: &'static str, count: usize, max: usize) -> Result<(), Appen
 /// The streams of an append, each once.
 #[derive(Default)]
 struct Names {
-    list: Vec<String>,
-    numbers: HashMap<String, u32>,
+    list: Vec<Arc<str>>,
+    numbers: HashMap<Arc<str>, u32>,
 }
 
 impl Names {
     fn number(&mut self, name: String) -> u32 {
-        if let Some(number) = self.numbers.get(&name) {
+        if let Some(number) = self.numbers.get(&*name) {
             return *number;
         }
         let number = u32::try_from(self.list.len()).expect("an append is far below 4 GiB");
-        self.list.push(name.clone());
+        let name: Arc<str> = name.into();
+        self.list.push(Arc::clone(&name));
         self.numbers.insert(name, number);
         number
     }

@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::append::{Appended, Stored};
+use crate::append::{Appended, Stored, StreamNames};
 use crate::clock::Clock;
 use crate::disk::map::Home;
 use crate::error::{AppendError, Error, ErrorKind};
@@ -46,7 +46,7 @@ pub struct Ack {
     slot: Arc<Slot>,
     lounge: Arc<Lounge>,
     /// Names of the streams that the append writes.
-    streams: Vec<String>,
+    streams: StreamNames,
 }
 
 /// The duty to answer one append. Dropped without an answer, it answers that the log has a bug.
@@ -81,7 +81,7 @@ impl Lounge {
 }
 
 /// A promise and the ack that it will answer, of an append that writes these streams.
-pub(crate) fn promise(lounge: &Arc<Lounge>, streams: Vec<String>) -> (Promise, Ack) {
+pub(crate) fn promise(lounge: &Arc<Lounge>, streams: StreamNames) -> (Promise, Ack) {
     let slot = Arc::new(Slot::default());
     (Promise(Some(Arc::clone(&slot))), Ack { slot, lounge: Arc::clone(lounge), streams })
 }
@@ -269,7 +269,7 @@ mod tests {
     }
 
     fn promise(lounge: &Arc<Lounge>) -> (Promise, Ack) {
-        super::promise(lounge, vec!["cart-7".to_owned()])
+        super::promise(lounge, StreamNames::One("cart-7".into()))
     }
 
     #[test]
@@ -286,7 +286,7 @@ mod tests {
                 for (number, waiter) in waiters.into_iter().enumerate() {
                     let appended = waiter.join().unwrap();
                     assert_eq!(appended.first_position.get(), number as u64);
-                    assert_eq!(appended.streams()[0].stream, "cart-7");
+                    assert_eq!(*appended.streams()[0].stream, *"cart-7");
                 }
             });
             assert_eq!(lounge.waiting.load(Ordering::Relaxed), 0);

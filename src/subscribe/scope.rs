@@ -73,8 +73,8 @@ fn keys_of(item: &QueryItem) -> Option<Vec<u64>> {
     if let Some(tag) = item.tags.first() {
         return Some(vec![Key::tag(tag).hash()]);
     }
-    let streams = item.streams.iter().map(|name| Key::stream(name));
-    let categories = item.categories.iter().map(|name| Key::category(name));
+    let streams = item.streams.iter().map(Key::stream);
+    let categories = item.categories.iter().map(Key::category);
     let mut keys: Vec<u64> = streams.chain(categories).map(|key| key.hash()).collect();
     if keys.is_empty() {
         keys.extend(item.types.iter().map(|name| Key::event_type(name).hash()));

@@ -16,7 +16,6 @@ use crate::append::{NoEvents, Stored, Versions};
 use crate::clock::Timestamp;
 use crate::error::{AppendError, Result};
 use crate::event::{Expected, RecordedEvent};
-use crate::format::event::stream_of;
 use crate::index::lookup;
 use crate::index::segments::{self, Segments};
 use crate::position::{Position, StreamVersion};
@@ -55,13 +54,12 @@ impl Ground<'_> {
     /// Decides an append.
     pub(super) fn decide(&mut self, draft: &Draft) -> Result<Verdict, AppendError> {
         match &draft.terms {
-            Terms::OneStream(expected) => {
-                let stream = stream_of(&draft.encoded);
+            Terms::OneStream(stream, expected) => {
                 let head = self.head(stream)?;
                 if expected.admits(head) {
                     return Ok(Verdict::Store(NextVersions::One(behind(head))));
                 }
-                let streams = [(stream, repeat::place(*expected))];
+                let streams = [(&**stream, repeat::place(*expected))];
                 self.repeat(draft, &streams, &|_| 0, wrong_version(stream, *expected, head))
             }
             Terms::Full(terms) => self.decide_full(draft, terms),
@@ -240,7 +238,7 @@ impl Ground<'_> {
 /// expectation of a version.
 fn written_with_places(terms: &FullTerms) -> Vec<(&str, Option<StreamVersion>)> {
     let written = terms.streams[..terms.written].iter();
-    let mut streams: Vec<_> = written.map(|stream| (stream.as_str(), None)).collect();
+    let mut streams: Vec<_> = written.map(|stream| (&**stream, None)).collect();
     for (stream, expected) in &terms.expectations {
         if let Some((_, place)) = streams.get_mut(*stream as usize)
             && place.is_none()

@@ -3,6 +3,8 @@
 //! Promises: what the writer decides on lies ready here, so that it parses and allocates nothing
 //! for an append to one stream. Decides nothing.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use crate::append::NoEvents;
@@ -21,7 +23,7 @@ pub(crate) struct Draft {
 #[derive(Debug)]
 pub(crate) enum Terms {
     /// Events of one stream, of which something is expected, and no more.
-    OneStream(Expected),
+    OneStream(Arc<str>, Expected),
     /// Whatever else there can be.
     Full(Box<FullTerms>),
 }
@@ -30,10 +32,10 @@ impl Terms {
     /// Bytes that it holds of names, which take room in the queue.
     pub(crate) fn size(&self) -> usize {
         match self {
-            Self::OneStream(_) => 0,
+            Self::OneStream(..) => 0,
             Self::Full(terms) => {
                 let conditions = terms.conditions.iter().map(|condition| condition.query.size());
-                terms.streams.iter().map(String::len).chain(conditions).sum()
+                terms.streams.iter().map(|name| name.len()).chain(conditions).sum()
             }
         }
     }
@@ -44,7 +46,7 @@ impl Terms {
 pub(crate) struct FullTerms {
     pub(crate) operation: Option<Uuid>,
     /// The streams that it names: first those it writes, in the order of their first events.
-    pub(crate) streams: Vec<String>,
+    pub(crate) streams: Vec<Arc<str>>,
     /// How many of the streams it writes.
     pub(crate) written: usize,
     /// Per event, its stream.

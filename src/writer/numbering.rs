@@ -3,6 +3,8 @@
 //! Promises: versions of a stream follow each other without a gap, also within one append and
 //! across streams that take turns. Allocates nothing for an append to one stream.
 
+use std::sync::Arc;
+
 use super::decide::NextVersions;
 use super::draft::Terms;
 use super::heads::Heads;
@@ -19,6 +21,7 @@ pub(super) struct Numbering {
 #[derive(Debug)]
 enum Streams {
     One {
+        stream: Arc<str>,
         first: StreamVersion,
         next: StreamVersion,
     },
@@ -26,7 +29,7 @@ enum Streams {
         first: Vec<StreamVersion>,
         next: Vec<StreamVersion>,
         stream_of: Vec<u32>,
-        names: Vec<String>,
+        names: Vec<Arc<str>>,
     },
 }
 
@@ -39,10 +42,10 @@ impl Numbering {
                 stream_of: terms.stream_of,
                 names: terms.streams,
             },
-            (NextVersions::One(next), _) => Streams::One { first: next, next },
-            (NextVersions::Each(_), Terms::OneStream(_)) => {
-                unreachable!("an append to one stream has one next version")
+            (NextVersions::One(next), Terms::OneStream(stream, _)) => {
+                Streams::One { stream, first: next, next }
             }
+            _ => unreachable!("an append to one stream has one next version, and no other has"),
         };
         Self { streams, last: StreamVersion::FIRST }
     }
@@ -63,10 +66,10 @@ impl Numbering {
         self.last
     }
 
-    /// Notes the new heads. `stream` is the stream of an append to one.
-    pub(super) fn note(&self, stream: &str, heads: &mut Heads) {
+    /// Notes the new heads.
+    pub(super) fn note(&self, heads: &mut Heads) {
         match &self.streams {
-            Streams::One { next, .. } => heads.set(stream, *next),
+            Streams::One { stream, next, .. } => heads.set(stream, *next),
             Streams::Each { next, names, .. } => {
                 names.iter().zip(next).for_each(|(name, next)| heads.set(name, *next));
             }
@@ -77,7 +80,7 @@ impl Numbering {
     pub(super) fn versions(self) -> Versions {
         let before = |next: StreamVersion| StreamVersion::new(next.get().saturating_sub(1));
         match self.streams {
-            Streams::One { first, next } => Versions::One(first, before(next)),
+            Streams::One { first, next, .. } => Versions::One(first, before(next)),
             Streams::Each { first, next, .. } => {
                 Versions::Each(first.into_iter().zip(next.into_iter().map(before)).collect())
             }

@@ -170,12 +170,11 @@ impl Recent {
         let mut rest = &self.bytes[..];
         while let Some(layout) = Layout::of(rest) {
             let part = |part: &std::ops::Range<u32>| &rest[part.start as usize..part.end as usize];
-            let name = |name| std::str::from_utf8(part(name)).expect("encoded from a str");
             index.insert(&Entry {
                 offset: 0,
-                stream: name(&layout.parts.stream),
+                stream: part(&layout.parts.stream),
                 version: event::version_of(rest),
-                event_type: name(&layout.parts.event_type),
+                event_type: part(&layout.parts.event_type),
                 tags: part(&layout.parts.tags),
                 operation: layout.operation(rest),
             });

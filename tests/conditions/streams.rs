@@ -11,7 +11,7 @@ use crate::{
 /// The streams that an append wrote, each with its first and last version.
 fn parts(answer: &Appended) -> Vec<(&str, u64, u64)> {
     let parts = answer.streams().iter();
-    parts.map(|it| (it.stream.as_str(), it.first_version.get(), it.last_version.get())).collect()
+    parts.map(|it| (&*it.stream, it.first_version.get(), it.last_version.get())).collect()
 }
 
 /// One event to `a`, one to `b`, one to `a`, where both are new.

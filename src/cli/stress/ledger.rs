@@ -218,7 +218,7 @@ mod tests {
             time: Timestamp::default(),
             repeated: false,
             events: 1,
-            streams: Vec::new(),
+            streams: crate::append::Parts::Each(Vec::new()),
         }
     }
 

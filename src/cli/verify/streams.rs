@@ -71,7 +71,7 @@ impl Runs {
     /// Of the first event of a stream, only the chunks before can tell.
     pub(super) fn next(
         &mut self,
-        stream: &str,
+        stream: &[u8],
         version: StreamVersion,
         offset: u64,
     ) -> Result<(), StreamVersion> {
@@ -154,7 +154,7 @@ mod tests {
                 runs.lose();
                 true
             }
-            _ => runs.next(stream, StreamVersion::new(version), at as u64).is_ok(),
+            _ => runs.next(stream.as_bytes(), StreamVersion::new(version), at as u64).is_ok(),
         };
         let good =
             events.iter().enumerate().map(|(at, (stream, version))| take(at, stream, *version));

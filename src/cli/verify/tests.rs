@@ -107,9 +107,9 @@ impl Maker {
             let named = if self.forgotten == Some(stream) { "other" } else { stream };
             self.index.insert(&Entry {
                 offset: at as u32,
-                stream: named,
+                stream: named.as_bytes(),
                 version: version_now,
-                event_type: "Added",
+                event_type: b"Added",
                 tags: b"\x03\x00red",
                 operation: None,
             });

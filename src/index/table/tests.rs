@@ -29,9 +29,9 @@ fn sample() -> MemoryIndex {
     for number in 0..4_u32 {
         index.insert(&Entry {
             offset: 4160 + number * 64,
-            stream: ["cart-7", "-audit", "cart-7", "b-\u{e9}"][number as usize],
+            stream: ["cart-7", "-audit", "cart-7", "b-\u{e9}"][number as usize].as_bytes(),
             version: StreamVersion::new([5, 0, 6, 0][number as usize]),
-            event_type: ["Added", "Removed"][number as usize % 2],
+            event_type: ["Added", "Removed"][number as usize % 2].as_bytes(),
             tags: b"\x03\0red",
             operation: (number == 1).then(|| Uuid::from_u128(9)),
         });
@@ -227,9 +227,9 @@ fn operations_of_another_time_cost_no_look_at_keys() {
     for (number, id) in [made(1000), Uuid::from_u128(9), made(5000)].into_iter().enumerate() {
         index.insert(&Entry {
             offset: 4160 + number as u32 * 64,
-            stream: "cart-7",
+            stream: b"cart-7",
             version: StreamVersion::new(number as u64),
-            event_type: "Added",
+            event_type: b"Added",
             tags: &[],
             operation: Some(id),
         });

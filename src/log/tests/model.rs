@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::append::{Append, Appended, Fence, StreamAppended};
+use crate::append::{Append, Appended, Fence, Parts, StreamAppended};
 use crate::clock::Timestamp;
 use crate::error::AppendError;
 use crate::event::{Expected, NewEvent};
@@ -269,10 +269,10 @@ fn answer_of(events: &[&Kept], repeated: bool) -> Appended {
     let mut streams: Vec<StreamAppended> = Vec::new();
     for kept in events {
         let version = StreamVersion::new(kept.version);
-        match streams.iter_mut().find(|part| part.stream == kept.stream) {
+        match streams.iter_mut().find(|part| *part.stream == *kept.stream) {
             Some(part) => part.last_version = version,
             None => streams.push(StreamAppended {
-                stream: kept.stream.clone(),
+                stream: kept.stream.as_str().into(),
                 first_version: version,
                 last_version: version,
             }),
@@ -286,7 +286,7 @@ fn answer_of(events: &[&Kept], repeated: bool) -> Appended {
         time: events.iter().map(|kept| kept.time).max().unwrap_or_default(),
         repeated,
         events: events.len() as u32,
-        streams,
+        streams: Parts::Each(streams),
     }
 }
 

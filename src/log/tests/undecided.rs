@@ -255,7 +255,7 @@ fn an_append_follows_the_one_before() {
         let [_, second] = Stage::new(met).play(met, first, second);
         let second = second.unwrap();
         let parts = second.streams().iter();
-        let parts: Vec<_> = parts.map(|it| (it.stream.as_str(), it.last_version.get())).collect();
+        let parts: Vec<_> = parts.map(|it| (&*it.stream, it.last_version.get())).collect();
         assert_eq!(parts, [("c", 1), ("b", 2), ("a", 1)], "{met:?}");
     }
 }

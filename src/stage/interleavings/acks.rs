@@ -31,7 +31,7 @@ fn two_waiters_are_both_answered() {
     check("one thread that answers two that wait", || {
         let lounge = lounge();
         let (promises, acks): (Vec<_>, Vec<_>) =
-            (0..2).map(|_| ack::promise(&lounge, Vec::new())).unzip();
+            (0..2).map(|_| ack::promise(&lounge, StreamNames::Each(Vec::new()))).unzip();
         let mut acks = acks.into_iter();
         let (first, second) = (acks.next().unwrap(), acks.next().unwrap());
         let waiter = thread::spawn(move || assert!(is_full(first)));
@@ -47,7 +47,7 @@ fn two_waiters_are_both_answered() {
 #[test]
 fn f04_a_dropped_promise_wakes_its_waiter() {
     check("a promise that is dropped while its waiter goes to sleep", || {
-        let (promise, ack) = ack::promise(&lounge(), Vec::new());
+        let (promise, ack) = ack::promise(&lounge(), StreamNames::Each(Vec::new()));
         let dropper = thread::spawn(move || drop(promise));
         assert!(matches!(ack.wait(), Err(AppendError::Failed(_))));
         dropper.join().unwrap();
@@ -57,7 +57,7 @@ fn f04_a_dropped_promise_wakes_its_waiter() {
 #[test]
 fn the_waker_of_the_last_poll_is_woken_once() {
     check("a task that is polled with two wakers while it is answered", || {
-        let (promise, mut ack) = ack::promise(&lounge(), Vec::new());
+        let (promise, mut ack) = ack::promise(&lounge(), StreamNames::Each(Vec::new()));
         let answerer = thread::spawn(move || promise.answer(Err(AppendError::Full)));
         let counters = [Counter::new(), Counter::new()];
         let is_ready = counters.each_ref().map(|counter| {
@@ -75,7 +75,7 @@ fn the_waker_of_the_last_poll_is_woken_once() {
 #[test]
 fn an_ack_may_be_dropped_at_any_moment() {
     check("an ack that is polled and dropped while it is answered", || {
-        let (promise, mut ack) = ack::promise(&lounge(), Vec::new());
+        let (promise, mut ack) = ack::promise(&lounge(), StreamNames::Each(Vec::new()));
         let answerer = thread::spawn(move || promise.answer(Err(AppendError::Full)));
         let counter = Counter::new();
         let waker = Waker::from(Arc::clone(&counter));
@@ -116,7 +116,7 @@ fn f04_a_failure_answers_who_waits_and_who_comes() {
             assert!(failure.get().is_some_and(|error| error.to_string().contains("first")));
             queue.nudge();
         });
-        let (promise, ack) = ack::promise(&lounge(), Vec::new());
+        let (promise, ack) = ack::promise(&lounge(), StreamNames::Each(Vec::new()));
         match queue.push(promise, 1, FOREVER) {
             Ok(()) => assert!(matches!(ack.wait(), Err(AppendError::Failed(_)))),
             Err(refused) => assert_eq!(refused, Refused::Closed),
@@ -130,7 +130,7 @@ fn f04_a_failure_answers_who_waits_and_who_comes() {
 fn a_sleeper_is_not_kept_by_a_wake_that_was_meant_for_another() {
     check("a sleep that an earlier wake of the same thread cuts short", || {
         let flag = Arc::new(AtomicBool::new(false));
-        let (first, ack) = ack::promise(&lounge(), Vec::new());
+        let (first, ack) = ack::promise(&lounge(), StreamNames::Each(Vec::new()));
         let set = Arc::clone(&flag);
         let me = thread::current();
         let stranger = thread::spawn(move || {
@@ -147,7 +147,7 @@ fn a_sleeper_is_not_kept_by_a_wake_that_was_meant_for_another() {
 #[test]
 fn a_task_and_a_thread_may_share_an_ack_in_turn() {
     check("an ack that is polled, then waited for", || {
-        let (promise, mut ack) = ack::promise(&lounge(), Vec::new());
+        let (promise, mut ack) = ack::promise(&lounge(), StreamNames::Each(Vec::new()));
         let answerer = thread::spawn(move || promise.answer(Err(AppendError::Full)));
         let waker = Waker::from(Counter::new());
         let polled = Pin::new(&mut ack).poll(&mut Context::from_waker(&waker));

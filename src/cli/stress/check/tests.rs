@@ -76,7 +76,7 @@ impl Run {
             time: Timestamp::default(),
             repeated: false,
             events: 1,
-            streams: Vec::new(),
+            streams: crate::append::Parts::Each(Vec::new()),
         };
         (sequence, appended)
     }

@@ -7,18 +7,21 @@
 
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use crate::chunk::Chunk;
 use crate::chunk::scan::{self, Cursor, ScannedEvent};
 use crate::chunk::supply::{DurablePlace, Supply};
+use crate::clock::Clock;
 use crate::error::{Damage, Error, ErrorKind, Result};
 use crate::index::ChunkIndex;
 use crate::index::segments::{Segment, Segments};
 use crate::stage::bell::{self, Bell, Keys};
+use crate::stage::meter::{DiskMeter, StageMeter, moment};
 use crate::stage::page::StatsPage;
+use crate::stage::path::PathMeter;
 use crate::stage::pending::{GroupPlace, PendingGroup};
 use crate::stage::queue::{Queue, Taken};
-use crate::stage::stats::StageMeter;
 use crate::stage::{Failure, Step};
 use crate::watermark::Watermarks;
 
@@ -32,7 +35,10 @@ pub(crate) struct Shared {
     pub(crate) bell: Arc<Bell>,
     pub(crate) page: Arc<StatsPage>,
     pub(crate) failure: Arc<Failure>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) meter: Arc<StageMeter>,
+    pub(crate) path: Arc<PathMeter>,
+    pub(crate) disk: Arc<DiskMeter>,
 }
 
 /// The chaser.
@@ -113,6 +119,7 @@ impl Chaser {
     }
 
     fn follow(&mut self, mut group: PendingGroup) {
+        let begun = moment(&*self.shared.clock);
         let place = group.bytes.take();
         let grows = place.is_some();
         if let Some(place) = place
@@ -130,12 +137,24 @@ impl Chaser {
             return;
         }
         self.show();
-        for answer in group.answers {
-            answer.promise.answer(answer.outcome);
-        }
+        self.release(group, begun);
         if grows {
             self.shared.bell.call(&self.keys, &mut self.called);
         }
+    }
+
+    /// Answers the appends of a group that is visible, of which the chaser began to care at `begun`.
+    fn release(&mut self, group: PendingGroup, begun: Duration) {
+        let Shared { clock, meter, path, disk, .. } = &self.shared;
+        let visible = moment(&**clock);
+        meter.service.record(visible.saturating_sub(begun));
+        let durable = disk.flushed_at(group.stamps.flush);
+        let appends = group.answers.iter().map(|answer| answer.since);
+        path.record(&group.stamps, (durable, visible), appends);
+        for answer in group.answers {
+            answer.promise.release(answer.outcome, visible);
+        }
+        path.releases.record(moment(&**clock).saturating_sub(visible));
     }
 
     /// Makes visible what was read back, here and to other processes, before any of it is acked.

@@ -25,8 +25,8 @@ use crate::index::segments::{Segment, Segments};
 use crate::index::table::{self, SealedPlace, Table};
 use crate::options::Options;
 use crate::position::ChunkNumber;
+use crate::stage::meter::{ScrubMeter, StageMeter, moment};
 use crate::stage::page::StatsPage;
-use crate::stage::stats::{ScrubMeter, StageMeter};
 use crate::stage::{Failure, Step};
 
 use scrub::Scrub;
@@ -101,7 +101,7 @@ impl Keeper {
         if now >= self.hint_due {
             self.hint_due = now + HINT_AGE_MAX;
             match self.hint.write(self.log, orders.place, false) {
-                Ok(true) => return self.worked(),
+                Ok(true) => return self.worked(now),
                 Ok(false) => {}
                 Err(_) => self.shared.meter.errors.add(1),
             }
@@ -109,7 +109,7 @@ impl Keeper {
         let is_due = now >= self.retry_at || (self.is_patient && orders.need.is_some());
         if self.shared.failure.get().is_none() && is_due {
             match self.prepare(&orders) {
-                Ok(true) => return self.worked(),
+                Ok(true) => return self.worked(now),
                 Ok(false) => {}
                 Err(refusal) => return self.could_not_prepare(now, &orders, refusal),
             }
@@ -120,7 +120,7 @@ impl Keeper {
                 // time.
                 self.shared.meter.errors.add(1);
             }
-            return self.worked();
+            return self.worked(now);
         }
         self.scrub(now)
     }
@@ -149,7 +149,8 @@ impl Keeper {
         Ok(())
     }
 
-    fn worked(&self) -> Step {
+    fn worked(&self, begun: Duration) -> Step {
+        self.shared.meter.service.record(moment(&*self.shared.clock).saturating_sub(begun));
         self.shared.meter.items.add(1);
         Step::Worked
     }

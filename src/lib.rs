@@ -100,7 +100,11 @@ pub use position::{ChunkNumber, Place, Position, StreamVersion};
 pub use query::{ParseQueryError, QUERY_ITEMS_MAX, QUERY_NAMES_MAX, Query};
 pub use read::{ChunkInfo, ChunkState, NameInfo, ReadAll, ReadQuery, ReadStream, StreamInfo, View};
 pub use stage::ack::Ack;
-pub use stage::stats::{DiskStats, QueueStats, ScrubDamage, ScrubStats, StageStats, Stats};
+pub use stage::histogram::{CountHistogram, Histogram};
+pub use stage::stats::{
+    DiskStats, DiskWork, PathStats, QueueStats, ScrubDamage, ScrubStats, StageStats, Stats,
+    SubscriberStats,
+};
 pub use subscribe::{Subscription, Update, Updates};
 
 #[cfg(doctest)]

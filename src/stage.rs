@@ -6,8 +6,11 @@
 
 pub(crate) mod ack;
 pub(crate) mod bell;
+pub(crate) mod histogram;
+pub(crate) mod meter;
 pub(crate) mod page;
 pub(crate) mod park;
+pub(crate) mod path;
 pub(crate) mod pending;
 pub(crate) mod queue;
 pub(crate) mod stats;

@@ -110,6 +110,7 @@ impl Subscription {
 
     fn new(feed: Arc<Feed>, scope: Scope, position: Position) -> Self {
         let place = feed.bell.take_place(scope.interest());
+        place.reached(position);
         let (told, ended, seen) = (false, false, Position::START);
         let (batch, without_places) = (None, false);
         Self { feed, place, scope, batch, position, seen, told, ended, without_places }
@@ -247,11 +248,13 @@ impl Subscription {
             self.batch = None;
             self.seen = end;
             self.position = self.position.max(end);
+            self.place.reached(self.position);
             return None;
         };
         self.told = false;
         Some(event.map(|event| {
             self.position = event.position().plus(1);
+            self.place.reached(self.position);
             Update::Event(event)
         }))
     }

@@ -31,9 +31,11 @@ use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE};
 use crate::index::segments::Segments;
 use crate::options::{Durability, Options};
 use crate::stage::ack::{Outcome, Promise};
+use crate::stage::meter::{Counter, DiskMeter, StageMeter, moment};
+use crate::stage::path::Stamps;
 use crate::stage::pending::{Answer, GroupPlace, PendingGroup};
 use crate::stage::queue::{Queue, Taken};
-use crate::stage::stats::{Counter, DiskMeter, StageMeter};
+use crate::stage::stats::DiskWork;
 use crate::stage::{Failure, Step};
 use crate::watermark::Watermarks;
 use decide::{Ground, NextVersions, Verdict};
@@ -93,6 +95,10 @@ pub(crate) struct Writer {
     overlay: Overlay,
     waiting: Taken<Submission>,
     group: Group,
+    /// When the group was where.
+    stamps: Stamps,
+    /// Since when the writer waits for room.
+    lacks_room: Option<Duration>,
     /// When the oldest append that is not flushed was gathered.
     oldest: Option<Duration>,
     unflushed_groups: u32,
@@ -149,6 +155,8 @@ impl Writer {
             overlay: Overlay::default(),
             waiting: Taken::default(),
             group: Group::default(),
+            stamps: Stamps::default(),
+            lacks_room: None,
             oldest: None,
             unflushed_groups: 0,
             answers: 0,
@@ -164,6 +172,9 @@ impl Writer {
         }
         let gathered = self.gather();
         self.settle_handled();
+        if !matches!(gathered, Gathered::NoRoom(_)) {
+            self.end_room_wait();
+        }
         match self.proceed(gathered) {
             Ok(step) => step,
             Err(error) => {
@@ -204,8 +215,8 @@ impl Writer {
                     let full = self.group.events > 0;
                     return if full { Gathered::Full } else { Gathered::NoRoom(need) };
                 }
-                if let Some(submission) = self.waiting.pop() {
-                    self.handle(submission);
+                if let Some((submission, since)) = self.waiting.pop_dated() {
+                    self.handle(submission, since);
                 }
             }
             self.settle_handled();
@@ -238,11 +249,11 @@ impl Writer {
     }
 
     /// Decides an append: its events join the group, or its rejection does.
-    fn handle(&mut self, submission: Submission) {
+    fn handle(&mut self, submission: Submission, since: Duration) {
         let Submission { draft, promise } = submission;
         self.begin();
         let outcome = self.decide(draft);
-        self.group.answers.push(Answer { promise, outcome });
+        self.group.answers.push(Answer { promise, since, outcome });
         self.shared.meter.items.add(1);
         self.handled += 1;
     }
@@ -299,6 +310,8 @@ impl Writer {
             }
         });
         self.oldest.get_or_insert_with(|| self.shared.clock.monotonic());
+        self.stamps.taken = self.waiting.at();
+        self.stamps.begun = moment(&*self.shared.clock);
     }
 
     /// Writes and flushes as far as the gathered group and the flush policy say.
@@ -346,13 +359,18 @@ impl Writer {
     /// Writes the group, if it holds events, and hands it to the chaser. A group that finds no
     /// space is one of answers alone.
     fn write(&mut self) -> Result<()> {
-        let events = self.group.events;
-        let bytes = if events > 0 { self.write_group()? } else { None };
+        let bytes = if self.group.events > 0 { self.write_group()? } else { None };
+        if bytes.is_none() {
+            self.stamps.framed = moment(&*self.shared.clock);
+            self.stamps.written = self.stamps.framed;
+        }
+        let stamps = self.stamps;
+        self.shared.meter.service.record(stamps.framed.saturating_sub(stamps.begun));
         let answers = Vec::with_capacity(self.group.answers.len());
         let answers = std::mem::replace(&mut self.group.answers, answers);
         self.answers += answers.len();
         self.unflushed_groups += 1;
-        let pending = PendingGroup { bytes, rests_on: self.cursor.position, answers };
+        let pending = PendingGroup { bytes, rests_on: self.cursor.position, answers, stamps };
         // The queue holds more groups than stay unflushed, so the chaser makes room whatever
         // happens.
         let pushed = self.shared.groups.push_quietly(pending, 0, Duration::MAX);
@@ -372,8 +390,10 @@ impl Writer {
         let events = self.group.events;
         let (bytes, at, chain) =
             self.group.close(self.chunk_salt, (offset, chain), (position, durable));
-        let start = self.shared.clock.monotonic();
-        let written = self.file.write(bytes, at);
+        let Shared { clock, disk, .. } = &self.shared;
+        let write = || self.file.write(bytes, at);
+        let (written, framed, end) = disk.timed(DiskWork::Write, &**clock, write);
+        (self.stamps.framed, self.stamps.written) = (framed, end);
         let length_written = bytes.len() as u64;
         if let Err(error) = written
             && !self.stands_all_the_same(at, error)?
@@ -382,9 +402,7 @@ impl Writer {
             self.take_back();
             return Ok(None);
         }
-        let took = self.shared.clock.monotonic().saturating_sub(start);
         let meter = &self.shared.disk;
-        meter.write_time.add_time(took);
         meter.groups.add(1);
         meter.events.add(events.into());
         meter.bytes.add(length_written);
@@ -427,9 +445,12 @@ impl Writer {
         if self.unwritten_header.is_none() {
             self.file.settle(self.cursor.offset);
         }
+        let events = self.cursor.position.since(self.shared.marks.durable());
+        meter.flushed(self.stamps.flush, events, moment(&*self.shared.clock));
         self.shared.marks.advance_durable(self.cursor.position);
         self.oldest = None;
         self.unflushed_groups = 0;
+        self.stamps.flush += 1;
         Ok(())
     }
 
@@ -445,15 +466,13 @@ impl Writer {
     }
 
     fn sync_file(&self) -> Result<()> {
-        let start = self.shared.clock.monotonic();
-        self.file.sync().map_err(|error| self.failed("sync", error))?;
+        let Shared { clock, disk, .. } = &self.shared;
+        let (synced, ..) = disk.timed(DiskWork::Sync, &**clock, || self.file.sync());
+        synced.map_err(|error| self.failed("sync", error))?;
         // Another stage may have met an error of the same file meanwhile.
         if let Some(error) = self.shared.failure.get() {
             return Err(error.clone());
         }
-        let took = self.shared.clock.monotonic().saturating_sub(start);
-        self.shared.disk.sync_time.add_time(took);
-        self.shared.disk.sync_max.raise_to_time(took);
         Ok(())
     }
 
@@ -464,6 +483,7 @@ impl Writer {
     /// Records the failure, and answers everybody who waits for the writer that the log has failed.
     fn fail(&mut self, error: &Error) -> Step {
         self.shared.failure.record(error.clone());
+        self.end_room_wait();
         for answer in self.group.answers.drain(..) {
             answer.promise.answer(Err(AppendError::Failed(error.clone())));
         }

@@ -12,6 +12,7 @@ mod landed;
 mod medium;
 #[cfg(test)]
 mod tests;
+mod toll;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,10 +26,13 @@ use uuid::Uuid;
 
 use super::map::{PageOrigin, SharedPage, Source};
 use super::{Access, Disk, DiskFile, LockError, Map};
+use crate::clock::SimClock;
 use image::Image;
 pub use landed::{Landed, all_choices, count_choices, special_choices};
 use medium::Medium;
 pub use medium::UnitKind;
+pub use toll::Prices;
+use toll::Toll;
 
 const LOCK: &str = "LOCK";
 
@@ -47,6 +51,7 @@ struct Directory {
     pages_made: AtomicU64,
     locked: AtomicBool,
     counts: Counts,
+    toll: Toll,
 }
 
 #[derive(Debug, Default)]
@@ -140,6 +145,11 @@ impl SimDisk {
     /// done again. What was not synced meanwhile becomes durable by the next sync.
     pub fn lie_about_syncs(&self, lies: bool) {
         self.directory.medium().lies = lies;
+    }
+
+    /// From now on calls move this clock on.
+    pub fn charge(&self, clock: Arc<SimClock>, prices: Prices) {
+        self.directory.toll.set(clock, prices);
     }
 
     /// From now on keeps the disk as it is before each call that changes something.
@@ -311,6 +321,7 @@ impl DiskFile for SimFile {
         self.check_writable()?;
         let range = range_of(offset, bytes.len())?;
         self.directory.counts.writes.fetch_add(1, Ordering::Relaxed);
+        self.directory.toll.pay(|prices| prices.write);
         self.directory.about_to_change().write(self.file, range.start, bytes);
         Ok(())
     }
@@ -328,6 +339,7 @@ impl DiskFile for SimFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.directory.counts.syncs.fetch_add(1, Ordering::Relaxed);
+        self.directory.toll.pay(|prices| prices.sync);
         self.directory.about_to_change().sync(self.file);
         Ok(())
     }
@@ -376,6 +388,7 @@ impl Source for SimMap {
     }
 
     fn bytes(self: Arc<Self>, range: Range<usize>) -> Bytes {
+        self.directory.toll.pay(|prices| prices.view);
         self.directory.medium().image(self.file).bytes(range).into()
     }
 

@@ -21,7 +21,7 @@ use crate::format::header::ChunkHeader;
 use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE};
 use crate::index::segments::{Segment, Segments};
 use crate::position::ChunkNumber;
-use crate::stage::stats::ScrubMeter;
+use crate::stage::meter::ScrubMeter;
 
 /// Most bytes of one read: what a disk gives in well under a millisecond to some milliseconds.
 const PIECE_MAX: u64 = 256 << 10;

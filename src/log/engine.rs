@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -22,10 +23,12 @@ use crate::options::Options;
 use crate::stage::Failure;
 use crate::stage::ack::Lounge;
 use crate::stage::bell::Bell;
+use crate::stage::meter::{DiskMeter, ScrubMeter, StageMeter};
 use crate::stage::page::{Opening, StatsPage};
+use crate::stage::path::PathMeter;
 use crate::stage::pending::PendingGroup;
 use crate::stage::queue::Queue;
-use crate::stage::stats::{DiskMeter, ScrubMeter, StageMeter, Stats};
+use crate::stage::stats::Stats;
 use crate::subscribe::feed::Feed;
 use crate::watermark::Watermarks;
 use crate::writer::{self, Submission, Writer};
@@ -50,6 +53,8 @@ pub(super) struct Core {
     pub(super) failure: Arc<Failure>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) meters: Meters,
+    /// When the log was opened.
+    opened: Duration,
     _lock: Box<dyn fmt::Debug + Send + Sync>,
 }
 
@@ -60,6 +65,7 @@ pub(super) struct Meters {
     pub(super) chaser: Arc<StageMeter>,
     pub(super) keeper: Arc<StageMeter>,
     pub(super) disk: Arc<DiskMeter>,
+    pub(super) path: Arc<PathMeter>,
     pub(super) scrub: Arc<ScrubMeter>,
 }
 
@@ -111,6 +117,7 @@ impl Engine {
             bell: Arc::new(Bell::new(failure.home())),
             page: Arc::new(page),
             failure,
+            opened: clock.monotonic(),
             clock,
             meters: Meters::default(),
             options,
@@ -150,7 +157,10 @@ impl Core {
             bell: Arc::clone(&self.bell),
             page: Arc::clone(&self.page),
             failure: Arc::clone(&self.failure),
+            clock: Arc::clone(&self.clock),
             meter: Arc::clone(&self.meters.chaser),
+            path: Arc::clone(&self.meters.path),
+            disk: Arc::clone(&self.meters.disk),
         }
     }
 
@@ -186,21 +196,37 @@ impl Core {
         if !self.failure.home().is_here() {
             return Stats::default();
         }
-        // Read against their order of growth, so that no snapshot shows more visible than written.
+        // Read against the order in which they grow, so that nothing is seen without its cause: no
+        // snapshot shows more visible than written, nor more answers than appends.
+        let clock = &*self.clock;
+        let has_failed = self.failure.get().is_some();
         let visible = self.marks.visible();
+        let subscribers = self.bell.subscribers(visible);
         let durable = self.marks.durable();
-        let now = self.clock.monotonic();
+        let path = self.meters.path.snapshot(&self.lounge.wakes);
+        let releases = self.meters.path.releases.snapshot();
+        let chaser = self.meters.chaser.snapshot(clock);
+        let groups = self.groups.stats();
+        let disk = self.meters.disk.snapshot(self.supply.waits(), clock);
+        let writer = self.meters.writer.snapshot(clock);
+        let appends = self.appends.stats();
         Stats {
             written: self.marks.written(),
             durable,
             visible,
-            appends: self.appends.stats(),
-            groups: self.groups.stats(),
-            writer: self.meters.writer.snapshot(now),
-            chaser: self.meters.chaser.snapshot(now),
-            keeper: self.meters.keeper.snapshot(now),
-            disk: self.meters.disk.snapshot(self.supply.waits()),
+            appends,
+            groups,
+            writer,
+            chaser,
+            keeper: self.meters.keeper.snapshot(clock),
+            releases,
+            path,
+            disk,
+            subscribers,
             scrub: self.meters.scrub.snapshot(),
+            has_failed,
+            time: clock.wall(),
+            uptime: clock.monotonic().saturating_sub(self.opened),
         }
     }
 }

@@ -95,7 +95,7 @@ impl Threads {
 }
 
 fn run_writer(core: &Core, writer: &mut Writer, chaser: &SharedChaser) {
-    let mut sheet = Timesheet::new(Arc::clone(&core.meters.writer), Arc::clone(&core.clock));
+    let sheet = Timesheet::new(Arc::clone(&core.meters.writer), Arc::clone(&core.clock));
     loop {
         let step = writer.step();
         hand_over(core, writer.take_due(), chaser);
@@ -159,7 +159,7 @@ fn hand_over(core: &Core, due: usize, chaser: &SharedChaser) {
 }
 
 fn run_chaser(core: &Core, chaser: &SharedChaser) {
-    let mut sheet = Timesheet::new(Arc::clone(&core.meters.chaser), Arc::clone(&core.clock));
+    let sheet = Timesheet::new(Arc::clone(&core.meters.chaser), Arc::clone(&core.clock));
     let mut told = false;
     loop {
         let (step, called) = {
@@ -186,7 +186,7 @@ fn tell_writer(core: &Core, told: &mut bool) {
 }
 
 fn run_keeper(core: &Core, keeper: &mut Keeper) -> Result<()> {
-    let mut sheet = Timesheet::new(Arc::clone(&core.meters.keeper), Arc::clone(&core.clock));
+    let sheet = Timesheet::new(Arc::clone(&core.meters.keeper), Arc::clone(&core.clock));
     let mut told = false;
     loop {
         let stopped = core.supply.is_stopped();

@@ -10,6 +10,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::atomic::AtomicU64 as Moment;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -18,6 +19,8 @@ use crate::append::{Appended, Stored, StreamNames};
 use crate::clock::Clock;
 use crate::disk::map::Home;
 use crate::error::{AppendError, Error, ErrorKind};
+use crate::stage::histogram::{Recorder, nanos};
+use crate::stage::meter::moment;
 use crate::stage::park;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, OnceLock, spin_loop};
@@ -47,6 +50,8 @@ pub struct Ack {
     lounge: Arc<Lounge>,
     /// Names of the streams that the append writes.
     streams: StreamNames,
+    /// Whether a task was told that there is no answer yet.
+    was_pending: bool,
 }
 
 /// The duty to answer one append. Dropped without an answer, it answers that the log has a bug.
@@ -54,6 +59,9 @@ pub(crate) struct Promise(Option<Arc<Slot>>);
 
 #[derive(Default)]
 struct Slot {
+    /// When the answer could be given, in nanoseconds; 0 when it tells of nothing stored. Set
+    /// before the outcome, which orders it, so that no checker needs to look at it.
+    released: Moment,
     outcome: OnceLock<Outcome>,
     waker: Mutex<Option<Waker>>,
 }
@@ -65,6 +73,8 @@ pub(crate) struct Lounge {
     spin: Duration,
     clock: Arc<dyn Clock>,
     home: Home,
+    /// How long those who waited for an answer waited for their wake, when it could be given.
+    pub(crate) wakes: Recorder,
 }
 
 /// More waiting threads than this never spin: they would take the cores from the threads they wait
@@ -76,14 +86,16 @@ const SKIPPED_AFTER_VAIN: u32 = 15;
 
 impl Lounge {
     pub(crate) fn new(spin: Duration, clock: Arc<dyn Clock>, home: Home) -> Self {
-        Self { waiting: AtomicUsize::new(0), spin, clock, home }
+        let (waiting, wakes) = (AtomicUsize::new(0), Recorder::default());
+        Self { waiting, spin, clock, home, wakes }
     }
 }
 
 /// A promise and the ack that it will answer, of an append that writes these streams.
 pub(crate) fn promise(lounge: &Arc<Lounge>, streams: StreamNames) -> (Promise, Ack) {
     let slot = Arc::new(Slot::default());
-    (Promise(Some(Arc::clone(&slot))), Ack { slot, lounge: Arc::clone(lounge), streams })
+    let (promise, lounge) = (Promise(Some(Arc::clone(&slot))), Arc::clone(lounge));
+    (promise, Ack { slot, lounge, streams, was_pending: false })
 }
 
 impl Promise {
@@ -92,6 +104,14 @@ impl Promise {
         if let Some(slot) = self.0.take() {
             slot.answer(outcome);
         }
+    }
+
+    /// The same, of an answer that could be given at `moment`.
+    pub(crate) fn release(self, outcome: Outcome, moment: Duration) {
+        if let Some(slot) = &self.0 {
+            slot.released.store(nanos(moment), Ordering::Relaxed);
+        }
+        self.answer(outcome);
     }
 }
 
@@ -179,7 +199,19 @@ impl Ack {
         }
         let outcome = self.sleep(timeout);
         self.lounge.waiting.fetch_sub(1, Ordering::Relaxed);
+        if outcome.is_some() {
+            self.note_wake();
+        }
         outcome
+    }
+
+    /// Who waited for the answer has it.
+    fn note_wake(&self) {
+        let released = self.slot.released.load(Ordering::Relaxed);
+        if released > 0 {
+            let now = moment(&*self.lounge.clock);
+            self.lounge.wakes.record_beside(now.saturating_sub(Duration::from_nanos(released)));
+        }
     }
 
     /// The answer, as far as it is there. In a forked process none ever comes (F62).
@@ -223,10 +255,16 @@ impl Ack {
 impl Future for Ack {
     type Output = Result<Appended, AppendError>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let outcome = self.known().or_else(|| self.slot.poll(context.waker()).cloned());
-        let named = |stored: Stored| stored.named(self.streams.clone());
-        outcome.map_or(Poll::Pending, |outcome| Poll::Ready(outcome.map(named)))
+        let Some(outcome) = outcome else {
+            self.was_pending = true;
+            return Poll::Pending;
+        };
+        if std::mem::take(&mut self.was_pending) {
+            self.note_wake();
+        }
+        Poll::Ready(outcome.map(|stored| stored.named(self.streams.clone())))
     }
 }
 

@@ -8,13 +8,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, PoisonError};
+use std::sync::atomic::AtomicU64 as Count;
+use std::sync::{Arc, Mutex as Roll, MutexGuard as RollGuard, PoisonError};
 use std::task::Waker;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::disk::map::Home;
+use crate::position::Position;
+use crate::stage::stats::SubscriberStats;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use crate::sync::{Mutex, MutexGuard};
 
@@ -42,6 +45,8 @@ pub(crate) struct Bell {
     keyed: AtomicUsize,
     closed: AtomicBool,
     board: Mutex<Board>,
+    /// All seats, for the count alone: nobody waits by it, so that no checker needs to look at it.
+    roll: Roll<Seats>,
     home: Home,
 }
 
@@ -67,7 +72,11 @@ struct Row {
 
 /// Where one subscription waits. Its lock is taken after the board's, never before.
 #[derive(Debug, Default)]
-struct Seat(Mutex<Option<Waker>>);
+struct Seat {
+    waker: Mutex<Option<Waker>>,
+    /// All events below this position were looked at.
+    reached: Count,
+}
 
 /// A seat at the bell; dropping it leaves.
 pub(crate) struct Place {
@@ -133,6 +142,7 @@ impl Bell {
             }
         }
         drop(board);
+        self.roll().insert(number, Arc::clone(&seat));
         Place { bell: Arc::clone(self), seat, number, interest }
     }
 
@@ -177,10 +187,30 @@ impl Bell {
         self.armed.load(Ordering::Relaxed) > 0
     }
 
+    /// Who waits, and how far those have come who do not.
+    pub(crate) fn subscribers(&self, visible: Position) -> SubscriberStats {
+        let seats: Vec<_> = self.roll().values().map(Arc::clone).collect();
+        let mut stats = SubscriberStats { count: seats.len() as u64, ..SubscriberStats::default() };
+        for seat in seats {
+            let reached = seat.reached.load(Ordering::Relaxed);
+            // Who holds a waker has looked at all that concerns it.
+            let lag = visible.get().saturating_sub(reached);
+            if lag > 0 && seat.waker().is_none() {
+                stats.behind += 1;
+                stats.lag_max = stats.lag_max.max(lag);
+            }
+        }
+        stats
+    }
+
     /// How many seats hold a waker.
     #[cfg(test)]
     pub(crate) fn armed(&self) -> usize {
         self.armed.load(Ordering::SeqCst)
+    }
+
+    fn roll(&self) -> RollGuard<'_, Seats> {
+        self.roll.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
@@ -235,7 +265,7 @@ impl Board {
 
 impl Seat {
     fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self, armed: &AtomicUsize) -> Option<Waker> {
@@ -248,6 +278,11 @@ impl Seat {
 }
 
 impl Place {
+    /// All events below this position were looked at.
+    pub(crate) fn reached(&self, position: Position) {
+        self.seat.reached.store(position.get(), Ordering::Relaxed);
+    }
+
     /// Leaves a waker for the next ring that concerns this seat. What is looked at afterwards shows
     /// everything of which no such ring will tell.
     pub(crate) fn arm(&self, waker: &Waker) {
@@ -277,6 +312,7 @@ impl Drop for Place {
             return;
         }
         self.bell.board().leave(self.number, &self.interest);
+        self.bell.roll().remove(&self.number);
         if matches!(self.interest, Interest::Keys(_)) {
             self.bell.keyed.fetch_sub(1, Ordering::Relaxed);
         }

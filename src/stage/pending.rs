@@ -4,6 +4,7 @@
 //! such as a rejection, travels in the same order and so never comes before the facts it rests on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::chunk::ChunkFile;
 use crate::error::AppendError;
@@ -11,11 +12,14 @@ use crate::error::Error;
 use crate::format::header::ChunkHeader;
 use crate::position::Position;
 use crate::stage::ack::{Outcome, Promise};
+use crate::stage::path::Stamps;
 
 /// An answer that waits for its facts to be durable.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) promise: Promise,
+    /// When the append came.
+    pub(crate) since: Duration,
     pub(crate) outcome: Outcome,
 }
 
@@ -27,6 +31,7 @@ pub(crate) struct PendingGroup {
     /// When all events below this position are durable, the answers may go out.
     pub(crate) rests_on: Position,
     pub(crate) answers: Vec<Answer>,
+    pub(crate) stamps: Stamps,
 }
 
 /// Where a group stands.

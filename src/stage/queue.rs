@@ -10,6 +10,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::stage::histogram::Recorder;
+use crate::stage::meter::moment;
 use crate::stage::stats::QueueStats;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard};
@@ -31,25 +33,38 @@ struct Held<T> {
 
 /// Items in the hands of the consumer.
 #[derive(Debug)]
-pub(crate) struct Taken<T>(VecDeque<Held<T>>);
+pub(crate) struct Taken<T> {
+    items: VecDeque<Held<T>>,
+    at: Duration,
+}
 
 impl<T> Default for Taken<T> {
     fn default() -> Self {
-        Self(VecDeque::new())
+        Self { items: VecDeque::new(), at: Duration::ZERO }
     }
 }
 
 impl<T> Taken<T> {
     pub(crate) fn front(&self) -> Option<&T> {
-        self.0.front().map(|held| &held.item)
+        self.items.front().map(|held| &held.item)
     }
 
     pub(crate) fn pop(&mut self) -> Option<T> {
-        self.0.pop_front().map(|held| held.item)
+        self.pop_dated().map(|(item, _)| item)
+    }
+
+    /// The next item, and when its producer came with it.
+    pub(crate) fn pop_dated(&mut self) -> Option<(T, Duration)> {
+        self.items.pop_front().map(|held| (held.item, held.since))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.items.is_empty()
+    }
+
+    /// When they were taken.
+    pub(crate) fn at(&self) -> Duration {
+        self.at
     }
 }
 
@@ -61,7 +76,11 @@ struct State<T> {
     nudged: bool,
     consumer_sleeps: bool,
     producers_waiting: usize,
-    stats: QueueStats,
+    pushed: u64,
+    popped: u64,
+    high_water: u64,
+    full: u64,
+    rejected: u64,
 }
 
 /// The queue.
@@ -76,6 +95,7 @@ pub(crate) struct Queue<T> {
     left: Condvar,
     /// Items that are being pushed, or were and are not handled yet.
     unhandled: AtomicUsize,
+    waits: Recorder,
     count_max: usize,
     bytes_max: usize,
     clock: Arc<dyn Clock>,
@@ -90,11 +110,16 @@ impl<T> Queue<T> {
             nudged: false,
             consumer_sleeps: false,
             producers_waiting: 0,
-            stats: QueueStats::default(),
+            pushed: 0,
+            popped: 0,
+            high_water: 0,
+            full: 0,
+            rejected: 0,
         };
         let (arrived, left) = (Condvar::new(), Condvar::new());
-        let unhandled = AtomicUsize::new(0);
-        Self { state: Mutex::new(state), arrived, left, unhandled, count_max, bytes_max, clock }
+        let (unhandled, waits) = (AtomicUsize::new(0), Recorder::default());
+        let state = Mutex::new(state);
+        Self { state, arrived, left, unhandled, waits, count_max, bytes_max, clock }
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
@@ -130,13 +155,13 @@ impl<T> Queue<T> {
         wait: Duration,
     ) -> Result<MutexGuard<'_, State<T>>, Refused> {
         let raised = Raised::new(&self.unhandled);
-        let since = self.clock.monotonic();
-        let mut state = self.make_room(self.state(), bytes, since.saturating_add(wait), wait)?;
+        let since = moment(&*self.clock);
+        let mut state = self.make_room(self.state(), bytes, wait)?;
         raised.keep();
         state.bytes += bytes;
         state.items.push_back(Held { item, since });
-        state.stats.pushed += 1;
-        state.stats.high_water = state.stats.high_water.max(state.items.len() as u64);
+        state.pushed += 1;
+        state.high_water = state.high_water.max(state.items.len() as u64);
         Ok(state)
     }
 
@@ -153,9 +178,9 @@ impl<T> Queue<T> {
         &'a self,
         mut state: MutexGuard<'a, State<T>>,
         bytes: usize,
-        deadline: Duration,
-        mut left: Duration,
+        wait: Duration,
     ) -> Result<MutexGuard<'a, State<T>>, Refused> {
+        let (mut deadline, mut left) = (None, wait);
         loop {
             if state.closed {
                 return Err(Refused::Closed);
@@ -164,10 +189,13 @@ impl<T> Queue<T> {
             if state.items.is_empty() || (state.items.len() < self.count_max && fits) {
                 return Ok(state);
             }
+            state.full += u64::from(deadline.is_none());
             if left.is_zero() {
-                state.stats.rejected += 1;
+                state.rejected += 1;
                 return Err(Refused::Full);
             }
+            let deadline =
+                *deadline.get_or_insert_with(|| self.clock.monotonic().saturating_add(wait));
             state.producers_waiting += 1;
             let waited = self.left.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -183,18 +211,17 @@ impl<T> Queue<T> {
         if state.items.is_empty() {
             return false;
         }
-        std::mem::swap(&mut state.items, &mut taken.0);
+        std::mem::swap(&mut state.items, &mut taken.items);
         state.bytes = 0;
-        let now = self.clock.monotonic();
-        let stats = &mut state.stats;
-        stats.popped += taken.0.len() as u64;
-        for held in &taken.0 {
-            let waited = now.saturating_sub(held.since);
-            stats.wait_total += waited;
-            stats.wait_max = stats.wait_max.max(waited);
-        }
+        state.popped += taken.items.len() as u64;
         if state.producers_waiting > 0 {
             self.left.notify_all();
+        }
+        // Producers need not wait while the figures are made.
+        drop(state);
+        taken.at = moment(&*self.clock);
+        for held in &taken.items {
+            self.waits.record(taken.at.saturating_sub(held.since));
         }
         true
     }
@@ -263,11 +290,13 @@ impl<T> Queue<T> {
     }
 
     pub(crate) fn stats(&self) -> QueueStats {
+        let waits = self.waits.snapshot();
         let state = self.state();
         let length = state.items.len() as u64;
-        let stats = QueueStats { length, ..state.stats };
-        debug_assert_eq!(stats.pushed, stats.popped + stats.length, "nothing is lost on the way");
-        stats
+        let State { pushed, popped, high_water, full, rejected, .. } = *state;
+        debug_assert_eq!(pushed, popped + length, "nothing is lost on the way");
+        let capacity = self.count_max as u64;
+        QueueStats { pushed, popped, length, capacity, high_water, full, rejected, waits }
     }
 }
 
@@ -344,7 +373,7 @@ mod tests {
         for queue in [by_count, by_bytes] {
             assert_eq!(queue.push(9, 1, Duration::ZERO), Err(Refused::Full));
             assert_eq!(queue.push(9, 1, Duration::from_millis(5)), Err(Refused::Full));
-            assert_eq!(queue.stats().rejected, 2);
+            assert_eq!((queue.stats().rejected, queue.stats().full), (2, 2));
             drain(&queue);
             queue.push(9, 1, Duration::ZERO).unwrap();
         }

@@ -1,21 +1,29 @@
-//! Owns the figures of queues, stages and the disk: counters that one thread writes and all may
-//! read.
+//! Owns the figures of a log as values: what queues, stages, the disk and subscribers have counted.
 //!
-//! Promises: counting takes no lock. A snapshot of a queue is consistent: pushed = popped + length.
-//! Figures are totals since the log was opened; utilisation, saturation and errors per stage follow
-//! from two snapshots (USE, B. Gregg).
+//! Promises: plain values, equal when they say the same. Figures are totals since the log was
+//! opened; utilisation, saturation and errors per stage follow from two snapshots (USE, B. Gregg).
+//! Never counts: that is done in `meter.rs` and by the queues.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::error::Damage;
+use crate::clock::Timestamp;
 use crate::position::{ChunkNumber, Position};
+use crate::stage::histogram::{CountHistogram, Histogram};
 
 /// What a log has done since it was opened, from [`Log::stats`](crate::Log::stats).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// A snapshot fits together: in each queue `pushed = popped + length`, and what is later on the way
+/// of an append never counts more than what is earlier. What passed between two snapshots is their
+/// difference. `docs/insight.md` says how to read it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
+    /// When the snapshot was taken, by the time of day.
+    pub time: Timestamp,
+    /// How long the log had been open then.
+    pub uptime: Duration,
+    /// Whether the log has failed.
+    pub has_failed: bool,
     /// All events below this position were written.
     pub written: Position,
     /// All events below this position are durable.
@@ -26,16 +34,66 @@ pub struct Stats {
     pub appends: QueueStats,
     /// The queue from the writer to the chaser; an item is a group.
     pub groups: QueueStats,
-    /// The writer thread.
+    /// The writer thread. Its service is deciding and framing a group, without the disk.
     pub writer: StageStats,
-    /// The chaser thread.
+    /// The chaser. Its service is reading a group back, checking and indexing it, up to visible;
+    /// where little waits, the writer's thread does it and is busy with it.
     pub chaser: StageStats,
-    /// The keeper thread.
+    /// The keeper thread. Its service is a duty: preparing space, sealing a chunk, writing the
+    /// hint.
     pub keeper: StageStats,
+    /// How long it took to answer the appends of a group, once it was visible: waking who waits.
+    pub releases: Histogram,
+    /// The way of each append, in parts.
+    pub path: PathStats,
     /// The disk, as the writer uses it.
     pub disk: DiskStats,
+    /// The subscriptions of this process.
+    pub subscribers: SubscriberStats,
     /// The reading of sealed chunks that [`Options::scrub`](crate::Options::scrub) asks for.
     pub scrub: ScrubStats,
+}
+
+impl Stats {
+    /// Appends that were submitted and are not answered.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.appends.pushed.saturating_sub(self.path.total.count())
+    }
+}
+
+/// The way of the appends that were answered, in parts that follow each other. It begins with
+/// [`QueueStats::waits`] of the queue of appends. A sample is an append; appends that were answered
+/// because the log had failed are not among them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PathStats {
+    /// From leaving the queue until its group was complete: decided, numbered, framed, and behind
+    /// other groups that left the queue with it.
+    pub gather: Histogram,
+    /// The write of its group.
+    pub write: Histogram,
+    /// From written to durable: the wait for the flush, and the sync.
+    pub sync: Histogram,
+    /// From durable to visible: the wait for the chaser, and its check and index.
+    pub chase: Histogram,
+    /// From visible until the waiting thread or task ran, of those that waited: who asks when the
+    /// answer is there already is not woken. Waking others before is part of it.
+    pub wake: Histogram,
+    /// All of it from the submission to visible: without the wake.
+    pub total: Histogram,
+}
+
+/// The subscriptions of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubscriberStats {
+    /// How many there are.
+    pub count: u64,
+    /// How many have not looked at all that is visible, and do not wait for more.
+    pub behind: u64,
+    /// By how many events the last of these is behind.
+    pub lag_max: u64,
 }
 
 /// What scrubbing has read and found.
@@ -67,7 +125,7 @@ pub struct ScrubDamage {
 }
 
 /// The figures of one queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueStats {
     /// Items that entered.
@@ -76,29 +134,32 @@ pub struct QueueStats {
     pub popped: u64,
     /// Items in it.
     pub length: u64,
+    /// The most items that it takes; a bound on bytes may make it full earlier.
+    pub capacity: u64,
     /// The most items that were in it at once.
     pub high_water: u64,
+    /// How often it was full when an item came, which then waited or was turned away.
+    pub full: u64,
     /// Items that were turned away because it was full.
     pub rejected: u64,
-    /// Sum of the times that items spent in it.
-    pub wait_total: Duration,
-    /// The longest time that an item spent in it.
-    pub wait_max: Duration,
+    /// How long items waited in it, and before it where it was full.
+    pub waits: Histogram,
 }
 
-/// The figures of one thread.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The figures of one stage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StageStats {
-    /// Time spent in steps that did something, including the calls of the operating system within
-    /// them.
+    /// Time that its thread did not wait, calls of the operating system within its work included.
     pub busy: Duration,
-    /// Time spent waiting for something to do.
+    /// Time that its thread spent waiting for something to do.
     pub idle: Duration,
     /// Items finished: appends for the writer, groups for the chaser, duties for the keeper.
     pub items: u64,
     /// Steps that failed.
     pub errors: u64,
+    /// How long the work took, per group or duty.
+    pub service: Histogram,
 }
 
 impl StageStats {
@@ -111,7 +172,7 @@ impl StageStats {
 }
 
 /// The figures of the disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DiskStats {
     /// Groups written, each with one write.
@@ -120,7 +181,7 @@ pub struct DiskStats {
     pub events: u64,
     /// Bytes in them.
     pub bytes: u64,
-    /// Syncs by the writer.
+    /// Flushes: moments at which all that was written became durable.
     pub flushes: u64,
     /// Flushes because no append was left to handle.
     pub flushes_idle: u64,
@@ -128,144 +189,28 @@ pub struct DiskStats {
     pub flushes_deadline: u64,
     /// Flushes because a chunk was full or had no room ready.
     pub flushes_size: u64,
-    /// Time spent in writes.
-    pub write_time: Duration,
-    /// Time spent in syncs.
-    pub sync_time: Duration,
-    /// The longest sync.
-    pub sync_max: Duration,
     /// How often the writer had to wait until zeros lay ready, or a chunk.
     pub waits_for_chunk: u64,
+    /// How long it waited.
+    pub room_waits: Histogram,
+    /// How long writes took.
+    pub writes: Histogram,
+    /// How long syncs took.
+    pub syncs: Histogram,
+    /// Events that became durable by one flush.
+    pub events_per_flush: CountHistogram,
+    /// What the writer waits for at this moment, and how long it has.
+    pub ongoing: Option<(DiskWork, Duration)>,
 }
 
-/// A counter that one thread raises and all may read.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn add(&self, count: u64) {
-        // One writer: a plain load and store cost less than an atomic addition and lose nothing.
-        self.0.store(self.get().wrapping_add(count), Ordering::Relaxed);
-    }
-
-    pub(crate) fn add_time(&self, time: Duration) {
-        self.add(nanos(time));
-    }
-
-    pub(crate) fn raise_to_time(&self, time: Duration) {
-        self.0.store(self.get().max(nanos(time)), Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn time(&self) -> Duration {
-        Duration::from_nanos(self.get())
-    }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// The counters of one thread.
-#[derive(Debug, Default)]
-pub(crate) struct StageMeter {
-    busy: Counter,
-    idle: Counter,
-    /// Since when the thread waits, in nanoseconds of the monotonic clock plus one; 0 while it
-    /// works.
-    waits_since: AtomicU64,
-    pub(crate) items: Counter,
-    pub(crate) errors: Counter,
-}
-
-impl StageMeter {
-    /// The thread begins to wait at `now`, after having worked for `time`.
-    pub(crate) fn begin_wait(&self, now: Duration, time: Duration) {
-        self.busy.add_time(time);
-        self.waits_since.store(nanos(now) + 1, Ordering::Relaxed);
-    }
-
-    /// The thread works again, after having waited for `time`.
-    pub(crate) fn end_wait(&self, time: Duration) {
-        self.waits_since.store(0, Ordering::Relaxed);
-        self.idle.add_time(time);
-    }
-
-    /// The figures at `now`; a wait that is still going on counts.
-    pub(crate) fn snapshot(&self, now: Duration) -> StageStats {
-        let since = self.waits_since.load(Ordering::Relaxed).checked_sub(1);
-        let waiting = since.map(|since| now.saturating_sub(Duration::from_nanos(since)));
-        StageStats {
-            busy: self.busy.time(),
-            idle: self.idle.time() + waiting.unwrap_or_default(),
-            items: self.items.get(),
-            errors: self.errors.get(),
-        }
-    }
-}
-
-/// What scrubbing counts.
-#[derive(Debug, Default)]
-pub(crate) struct ScrubMeter {
-    pub(crate) bytes: Counter,
-    pub(crate) chunks: Counter,
-    pub(crate) rounds: Counter,
-    damages: Counter,
-    last: Mutex<Option<ScrubDamage>>,
-}
-
-impl ScrubMeter {
-    pub(crate) fn damage(&self, damage: &Damage) {
-        let (chunk, offset, what) = (damage.chunk, damage.offset, damage.what);
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = Some(ScrubDamage { chunk, offset, what });
-        self.damages.add(1);
-    }
-
-    pub(crate) fn snapshot(&self) -> ScrubStats {
-        ScrubStats {
-            bytes: self.bytes.get(),
-            chunks: self.chunks.get(),
-            rounds: self.rounds.get(),
-            damages: self.damages.get(),
-            last_damage: *self.last.lock().unwrap_or_else(PoisonError::into_inner),
-        }
-    }
-}
-
-/// The writer's counters of the disk.
-#[derive(Debug, Default)]
-pub(crate) struct DiskMeter {
-    pub(crate) groups: Counter,
-    pub(crate) events: Counter,
-    pub(crate) bytes: Counter,
-    pub(crate) flushes_idle: Counter,
-    pub(crate) flushes_deadline: Counter,
-    pub(crate) flushes_size: Counter,
-    pub(crate) write_time: Counter,
-    pub(crate) sync_time: Counter,
-    pub(crate) sync_max: Counter,
-}
-
-impl DiskMeter {
-    pub(crate) fn snapshot(&self, waits_for_chunk: u64) -> DiskStats {
-        let reasons = [&self.flushes_idle, &self.flushes_deadline, &self.flushes_size];
-        let [flushes_idle, flushes_deadline, flushes_size] = reasons.map(Counter::get);
-        DiskStats {
-            groups: self.groups.get(),
-            events: self.events.get(),
-            bytes: self.bytes.get(),
-            flushes: flushes_idle + flushes_deadline + flushes_size,
-            flushes_idle,
-            flushes_deadline,
-            flushes_size,
-            write_time: self.write_time.time(),
-            sync_time: self.sync_time.time(),
-            sync_max: self.sync_max.time(),
-            waits_for_chunk,
-        }
-    }
+/// What the writer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DiskWork {
+    /// A write.
+    Write,
+    /// A sync.
+    Sync,
+    /// Prepared space.
+    Room,
 }

@@ -4,6 +4,10 @@
 //! (F04). Time in steps is counted as busy, time between them as idle. Knows nothing of what a step
 //! does.
 
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind};
+use crate::stage::meter::{StageMeter, moment};
+use crate::sync::thread::{Builder, JoinHandle};
 #[cfg(feature = "cli")]
 use std::panic::resume_unwind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,12 +17,6 @@ use std::sync::{
     Condvar, Mutex, PoisonError,
     atomic::{AtomicUsize, Ordering},
 };
-use std::time::Duration;
-
-use crate::clock::Clock;
-use crate::error::{Error, ErrorKind};
-use crate::stage::stats::StageMeter;
-use crate::sync::thread::{Builder, JoinHandle};
 
 /// A running thread; [`Worker::join`] waits for its end.
 #[derive(Debug)]
@@ -122,22 +120,19 @@ struct Line<'a, T> {
 pub(crate) struct Timesheet {
     meter: Arc<StageMeter>,
     clock: Arc<dyn Clock>,
-    last: Duration,
 }
 
 impl Timesheet {
     pub(crate) fn new(meter: Arc<StageMeter>, clock: Arc<dyn Clock>) -> Self {
-        let last = clock.monotonic();
-        Self { meter, clock, last }
+        meter.begin(clock.monotonic());
+        Self { meter, clock }
     }
 
-    /// Waits by `wait`: the time since the last wait counts as busy, the time of this one as idle.
-    pub(crate) fn wait(&mut self, wait: impl FnOnce()) {
-        let before = self.clock.monotonic();
-        self.meter.begin_wait(before, before.saturating_sub(self.last));
+    /// Waits by `wait`: all time of the thread but that of its waits counts as busy.
+    pub(crate) fn wait(&self, wait: impl FnOnce()) {
+        self.meter.begin_wait(moment(&*self.clock));
         wait();
-        self.last = self.clock.monotonic();
-        self.meter.end_wait(self.last.saturating_sub(before));
+        self.meter.end_wait(moment(&*self.clock));
     }
 }
 

@@ -16,6 +16,8 @@ use crate::error::{AppendError, Result};
 use crate::format::CHUNK_HEADER_SIZE;
 use crate::format::header::ChunkHeader;
 use crate::stage::Step;
+use crate::stage::meter::moment;
+use crate::stage::stats::DiskWork;
 
 impl Writer {
     /// Rolls to the next chunk, or waits for room, or answers that there is none.
@@ -33,11 +35,26 @@ impl Writer {
             }
         }
         if !self.shared.supply.need(need) {
+            self.begin_room_wait();
             return Ok(Step::Blocked);
         }
         // The keeper records a failure before it gives up on room.
         let failed = self.shared.failure.get().cloned();
         failed.map_or_else(|| Ok(self.refuse_all(&AppendError::Full)), Err)
+    }
+
+    fn begin_room_wait(&mut self) {
+        let clock = &self.shared.clock;
+        let since = *self.lacks_room.get_or_insert_with(|| moment(&**clock));
+        self.shared.disk.begin(DiskWork::Room, since);
+    }
+
+    /// The writer goes on, whether it has got room or not.
+    pub(super) fn end_room_wait(&mut self) {
+        if let Some(since) = self.lacks_room.take() {
+            let waited = moment(&*self.shared.clock).saturating_sub(since);
+            self.shared.disk.end(DiskWork::Room, waited);
+        }
     }
 
     fn roll(&mut self, next: Arc<ChunkFile>) {

@@ -68,10 +68,10 @@ impl QueueFigures {
             high_water: after.high_water,
             rejected: after.rejected.saturating_sub(before.rejected),
             wait_mean_us: per(
-                micros(after.wait_total.saturating_sub(before.wait_total)),
+                micros(after.waits.total().saturating_sub(before.waits.total())),
                 popped as f64,
             ),
-            wait_max_us: micros(after.wait_max),
+            wait_max_us: micros(after.waits.max()),
         }
     }
 }
@@ -142,14 +142,14 @@ impl DiskFigures {
             flushes_deadline: after.flushes_deadline.saturating_sub(before.flushes_deadline),
             flushes_size: after.flushes_size.saturating_sub(before.flushes_size),
             write_mean_us: per(
-                micros(after.write_time.saturating_sub(before.write_time)),
+                micros(after.writes.total().saturating_sub(before.writes.total())),
                 groups as f64,
             ),
             sync_mean_us: per(
-                micros(after.sync_time.saturating_sub(before.sync_time)),
+                micros(after.syncs.total().saturating_sub(before.syncs.total())),
                 flushes as f64,
             ),
-            sync_max_us: micros(after.sync_max),
+            sync_max_us: micros(after.syncs.max()),
             waits_for_chunk: after.waits_for_chunk.saturating_sub(before.waits_for_chunk),
         }
     }
@@ -167,6 +167,8 @@ pub(super) fn micros(time: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Histogram as Times;
+    use crate::stage::histogram::Recorder;
 
     fn close(found: f64, expected: f64) -> bool {
         (found - expected).abs() <= expected * 0.001
@@ -187,6 +189,13 @@ mod tests {
         assert_eq!(Latency::of(&histogram()), Latency::default());
     }
 
+    /// So many samples of this sum in microseconds.
+    fn times(count: u64, micros: u64) -> Times {
+        let recorder = Recorder::default();
+        recorder.record_many(Duration::from_micros(micros) / count as u32, count);
+        recorder.snapshot()
+    }
+
     #[test]
     fn queues_and_stages_are_what_happened_in_between() {
         let queue = |pushed, popped, wait| QueueStats {
@@ -195,19 +204,20 @@ mod tests {
             length: pushed - popped,
             high_water: 7,
             rejected: popped / 10,
-            wait_total: Duration::from_micros(wait),
-            wait_max: Duration::from_micros(9),
+            waits: times(4, wait),
+            ..QueueStats::default()
         };
         let figures = QueueFigures::between(&queue(100, 90, 500), &queue(303, 290, 900));
         assert_eq!((figures.pushed, figures.popped, figures.length), (203, 200, 13));
         assert_eq!((figures.high_water, figures.rejected), (7, 20));
-        assert!(close(figures.wait_mean_us, 2.0) && close(figures.wait_max_us, 9.0));
+        assert!(close(figures.wait_mean_us, 2.0) && close(figures.wait_max_us, 225.0));
 
         let stage = |busy, idle, items| StageStats {
             busy: Duration::from_millis(busy),
             idle: Duration::from_millis(idle),
             items,
             errors: 1,
+            ..StageStats::default()
         };
         let figures = StageFigures::between(&stage(10, 90, 5), &stage(40, 160, 25));
         assert_eq!((figures.items, figures.errors), (20, 0));
@@ -225,10 +235,10 @@ mod tests {
             flushes_idle: 6 * times,
             flushes_deadline: 3 * times,
             flushes_size: times,
-            write_time: Duration::from_micros(100 * times),
-            sync_time: Duration::from_micros(800 * times),
-            sync_max: Duration::from_micros(99),
+            writes: self::times(1, 100 * times),
+            syncs: self::times(1, 800 * times),
             waits_for_chunk: times,
+            ..DiskStats::default()
         };
         let figures = DiskFigures::between(&disk(1), &disk(3), 0.5, 256);
         let expected = DiskFigures {

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::{Counter, FOREVER, check, drain, queue, spawn};
+use crate::append::StreamNames;
 use crate::clock::SimClock;
 use crate::disk::map::Home;
 use crate::error::{AppendError, Error, ErrorKind};

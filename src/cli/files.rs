@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::{CliError, failure};
 use crate::chunk::directory::HINT;
+use crate::chunk::recover::garbage;
 use crate::chunk::{file_name, number_of};
 use crate::disk::{Access, Disk, DiskFile, LockError, OsDisk};
 use crate::format::checksum::LogSalt;
@@ -118,6 +119,15 @@ impl Files {
     /// Whether nothing was ever written where the header of this chunk should be.
     pub(super) fn is_blank(&self, number: ChunkNumber) -> bool {
         self.block(number).is_some_and(|block| is_zero(&block))
+    }
+
+    /// Whether the file of this chunk lies ready, and holds no event. What stands in it without a
+    /// header is the rest of a write that was never acked; but the first chunk is made of zeros and
+    /// a header that is written at once, so nothing stands in that without one.
+    pub(super) fn is_ready(&self, number: ChunkNumber) -> bool {
+        let is_empty =
+            || self.open(number).is_ok_and(|file| garbage(&*file).is_ok_and(|it| it.is_none()));
+        self.is_blank(number) && (number != ChunkNumber::FIRST || is_empty())
     }
 
     /// A chunk's file of a format version that this program does not read, and that version.

@@ -242,6 +242,12 @@ pub(super) fn not_a_chunk(place: &str) -> CliError {
         .next("name a file `chunk-...` in the directory of a log")
 }
 
+/// A file of a log cannot be read at all.
+pub(super) fn unreadable(place: &str, name: &str, error: &io::Error) -> CliError {
+    CliError::cannot(format_args!("read {place}/{name}: {error}"))
+        .next("see that this is a file of the log, and that you may read it")
+}
+
 /// There is no log at this place.
 pub(super) fn missing(place: &str) -> CliError {
     CliError::cannot(format_args!("there is no log in {place}"))

@@ -176,10 +176,7 @@ fn refused(files: &Files, error: &OpenError) -> CliError {
         _ => None,
     };
     match unreadable {
-        Some((name, error)) => {
-            CliError::cannot(format_args!("read {}/{name}: {error}", files.place))
-                .next("see that this is a file of the log, and that you may read it")
-        }
+        Some((name, error)) => failure::unreadable(&files.place, &name, &error),
         None => CliError::open(&files.place, error),
     }
 }

@@ -22,6 +22,7 @@ use super::files::{Files, Writer};
 use super::open::State;
 use super::walk::{self, Finding};
 use super::{CliError, Outcome, failure, open, show};
+use crate::chunk::directory::HINT;
 use crate::chunk::file_name;
 use crate::clock::{Clock, SystemClock};
 use crate::error::Damage;
@@ -92,7 +93,8 @@ pub(super) fn damage(
 
 /// Verifies a log that somebody or nobody writes. `files` were read before that was asked.
 fn check(dir: &Path, files: &Files, writer: Writer, jobs: usize) -> Result<Check, CliError> {
-    if files.hint().is_none() && files.chunks.iter().all(|number| files.is_ready(*number)) {
+    let hint = files.hint()?;
+    if hint.is_none() && files.chunks.iter().all(|number| files.is_ready(*number)) {
         return Err(failure::missing(&files.place));
     }
     if let Some((file, version)) = files.newer() {
@@ -101,7 +103,7 @@ fn check(dir: &Path, files: &Files, writer: Writer, jobs: usize) -> Result<Check
     let mut check = Check::new(files, show::progress(Some(0)));
     // The hint comes first: it may only grow while a writer goes on, and must not be ahead of what
     // is seen after it.
-    check.known.hint = files.hint();
+    check.known.hint = hint;
     if let Writer::Process(pid) = writer {
         let view = open::view(dir, State::Open(pid))
             .map_err(|error| CliError::open(&files.place, &error))?;
@@ -310,6 +312,9 @@ impl Check {
             return;
         }
         let note = match self.known.hint {
+            None if files.names.iter().any(|name| name == HINT) => {
+                "the hint holds nothing sound: the groups alone tell how far the log was durable"
+            }
             None => "the hint is missing: the groups alone tell how far the log was durable",
             Some(_) if !files.is_clean() => "the log was not closed; the next open recovers it",
             Some(_) => return,

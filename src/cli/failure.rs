@@ -140,7 +140,11 @@ impl CliError {
                 "{place} is on {file_system}, a file system of the network, where a lock may keep \
                  out no second writer"
             ))
-            .next("put the log on a local disk; nothing was changed"),
+            .next(
+                "put the log on a local disk; where nobody on another machine writes it, \
+                 `append`, `import` and `repair --apply` take --allow-network-file-system; nothing \
+                 was changed",
+            ),
             OpenError::Missing(_) => missing(place),
             OpenError::InvalidOption { option, problem } => {
                 Self::usage(format_args!("{}: {problem}", option.replace('_', "-")))

@@ -385,6 +385,18 @@ fn an_only_chunk_without_header_and_hint_is_no_empty_log() {
     assert_eq!((planned.code, &next(&planned)[..]), (1, "restore the log from a backup"));
 }
 
+/// Opening seals a chunk again whose footer is not at its end, and leaves no old one in it.
+#[test]
+fn a_chunk_that_has_grown_is_sealed_again_without_remains() {
+    let copy = Copy::new();
+    copy.change(0, |bytes| bytes.resize(bytes.len() + 50_000, 1));
+    std::fs::remove_file(copy.log().join("hint")).unwrap();
+    assert_eq!(copy.run("info", &[]).code, 0);
+    let verified = copy.run("verify", &[]);
+    assert_eq!(verified.code, 0, "{verified:?}");
+    says(&verified, &["lost-chunk-0000000000@"], "what stood there is kept");
+}
+
 #[test]
 fn a_sound_log_is_left_alone() {
     let copy = Copy::new();

@@ -8,6 +8,7 @@
 mod scrub;
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use uuid::Uuid;
 
 use crate::chunk::directory::HINT;
 use crate::chunk::supply::{DurablePlace, Need, Orders, Supply};
-use crate::chunk::{Body, Chunk, ChunkFile, file_name};
+use crate::chunk::{Body, Chunk, ChunkFile, file_name, recover};
 use crate::clock::Clock;
 use crate::disk::{Access, Disk, DiskFile, is_full};
 use crate::error::{Damage, Error, Result};
@@ -307,12 +308,25 @@ fn seal(disk: &dyn Disk, segments: &Segments, segment: &Segment) -> Result<Segme
         table::build(&index, &place)
     };
     file.write(&sealed.sections, sealed.sections_offset).map_err(failed)?;
+    let behind = sealed.sections_offset + sealed.sections.len() as u64;
+    clear(disk, number, behind..sealed.footer_offset)?;
     file.sync().map_err(failed)?;
     // The footer says that all before it is there, so it goes last.
     file.write(&sealed.footer.encode(), sealed.footer_offset).map_err(failed)?;
     file.sync().map_err(failed)?;
     let mapped = disk.open(&file_name(number), Access::Read).map_err(failed)?;
     Ok(open_sealed(Chunk::sealed(header, &*mapped, sealed.footer)?)?)
+}
+
+/// Takes out what stands between the sections and the footer: in a file that somebody made longer
+/// it may be an old footer. A sealed chunk holds nothing there but zeros.
+fn clear(disk: &dyn Disk, number: ChunkNumber, range: Range<u64>) -> Result<()> {
+    let failed = |error| Error::from_io(&format!("seal {}", file_name(number)), error);
+    let file = disk.open(&file_name(number), Access::Write).map_err(failed)?;
+    match recover::garbage_in(&*file, range.clone()).map_err(failed)? {
+        Some(end) => recover::cut(disk, &*file, number, &(range.start..end)).map(drop),
+        None => Ok(()),
+    }
 }
 
 /// A sealed chunk with the index in its file.

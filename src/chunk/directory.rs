@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Chunk, file_name, number_of};
+use super::{Chunk, file_name, number_of, recover};
 use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Damage, Error, OpenError};
 use crate::format::footer::Footer;
@@ -88,18 +88,42 @@ pub(crate) fn read(disk: &dyn Disk, access: Access) -> Result<Directory, OpenErr
         return no_chunks(disk, blank.map(|(_, file)| file));
     };
     let log = header.log;
-    chunks.push(list(header, file, None)?);
+    let chunk = list(header, file, None).map_err(|error| match (error, &blank) {
+        // The file is there, and has lost its header.
+        (OpenError::MissingChunk(next), Some((at, _))) if *at == next => {
+            bad_header(next, Flaw::Magic)
+        }
+        (error, _) => error,
+    })?;
+    chunks.push(chunk);
     let hint = read_hint(disk).map_err(failed("read the hint of"))?;
     Ok(Directory::Log(Listing { chunks, blank, hint: Hint::newest(&hint, log) }))
 }
 
 fn no_chunks(disk: &dyn Disk, blank: Option<Arc<dyn DiskFile>>) -> Result<Directory, OpenError> {
+    let number = ChunkNumber::FIRST;
     let hint = read_hint(disk).unwrap_or_default();
     // A hint is only written when the first chunk is durable.
-    match Hint::newest_of_any(&hint) {
-        Some(_) => Err(OpenError::MissingChunk(ChunkNumber::FIRST)),
-        None => Ok(Directory::Empty { blank }),
+    if Hint::newest_of_any(&hint).is_some() {
+        return Err(match blank {
+            Some(_) => bad_header(number, Flaw::Magic),
+            None => OpenError::MissingChunk(number),
+        });
     }
+    let is_headless = |file: &dyn DiskFile| -> io::Result<bool> {
+        let is_written = recover::garbage(file)?.is_some();
+        // Whoever is making the log writes the header first.
+        Ok(is_written && matches!(read_header(file)?, Header::Blank))
+    };
+    let headless = blank.as_ref().map(|file| is_headless(&**file)).transpose();
+    let headless = headless.map_err(|error| {
+        OpenError::Failed(Error::from_io(&format!("read {}", file_name(number)), error))
+    })?;
+    // A log is made of zeros and a header that is written at once, so this was one.
+    if headless == Some(true) {
+        return Err(bad_header(number, Flaw::Magic));
+    }
+    Ok(Directory::Empty { blank })
 }
 
 enum Header {

@@ -339,8 +339,13 @@ fn pieces(
 
 /// From the start of a file to behind its last byte that is not zero; `None` where it is all zero.
 pub(crate) fn garbage(file: &dyn DiskFile) -> io::Result<Option<Range<u64>>> {
+    Ok(garbage_in(file, 0..file.size()?)?.map(|end| 0..end))
+}
+
+/// Where the last byte of a range ends that is not zero; `None` where all are.
+pub(crate) fn garbage_in(file: &dyn DiskFile, range: Range<u64>) -> io::Result<Option<u64>> {
     let mut end = None;
-    for region in data_regions(file, 0, file.size()?)? {
+    for region in data_regions(file, range.start, range.end.min(file.size()?))? {
         pieces(&region, |offset, buffer| {
             file.read_at(buffer, offset)?;
             if let Some(last) = buffer.iter().rposition(|byte| *byte != 0) {
@@ -349,7 +354,7 @@ pub(crate) fn garbage(file: &dyn DiskFile) -> io::Result<Option<Range<u64>>> {
             Ok(())
         })?;
     }
-    Ok(end.map(|end| 0..end))
+    Ok(end)
 }
 
 #[cfg(test)]

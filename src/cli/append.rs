@@ -7,9 +7,10 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use super::args::Writing;
 use super::atomic::Conditions;
 use super::intake::Intake;
-use super::{CliError, Outcome, args, line};
+use super::{CliError, Outcome, line};
 use crate::NewEvent;
 
 /// Append the lines of stdin: each line is one event's data, a JSON value
@@ -45,9 +46,8 @@ pub(super) struct Args {
     /// Tag of the events; repeat it for several
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
-    /// Size of new chunk files, such as 64MiB
-    #[arg(long, value_name = "SIZE", value_parser = args::size)]
-    chunk_size: Option<u64>,
+    #[command(flatten)]
+    writing: Writing,
     /// Report as one JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -57,10 +57,10 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     if args.conditions.any() {
-        let (place, stream) = ((args.dir.as_path(), args.chunk_size), args.stream.as_deref());
+        let (place, stream) = ((args.dir.as_path(), args.writing), args.stream.as_deref());
         return args.conditions.run(place, stream, args.json, |line| event(args, line));
     }
-    Intake { dir: &args.dir, chunk_size: args.chunk_size, json: args.json, acks: false }
+    Intake { dir: &args.dir, writing: args.writing, json: args.json, acks: false }
         .run(|line| event(args, line))
 }
 

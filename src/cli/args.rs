@@ -1,6 +1,18 @@
-//! Owns the values that people write on the command line: sizes and numbers.
+//! Owns the values that people write on the command line: sizes and numbers, and the options that
+//! all verbs have that write.
 //!
 //! Promises: a size means what its unit says, and what does not fit is refused with the reason.
+
+/// How a verb opens the log that it writes.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(super) struct Writing {
+    /// Size of new chunk files, such as 64MiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) chunk_size: Option<u64>,
+    /// Write on a file system of the network too; its lock may keep out no second writer
+    #[arg(long)]
+    pub(super) allow_network_file_system: bool,
+}
 
 /// A size in bytes: `4096`, `64k`, `1MiB`. `k`, `m`, `g` alone and with `iB` are powers of 1024,
 /// with `B` of 1000.

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::args::Writing;
 use super::lines::{Lines, Next, Stdin};
 use super::show::{self, Output};
 use super::{CliError, Outcome, args, failure, open};
@@ -94,13 +95,13 @@ impl Conditions {
     /// an expectation without a name is of.
     pub(super) fn run(
         &self,
-        (dir, chunk_size): (&Path, Option<u64>),
+        (dir, writing): (&Path, Writing),
         stream: Option<&str>,
         json: bool,
         parse: impl FnMut(&[u8]) -> Result<(String, NewEvent), String>,
     ) -> Result<Outcome, CliError> {
         let append = self.append(stream, parse)?;
-        let log = open::for_writing(dir, chunk_size)?;
+        let log = open::for_writing(dir, writing)?;
         let place = dir.display().to_string();
         let done = append.submit(&log).and_then(Ack::wait);
         let done = done.map_err(|error| failure::append(&place, &error))?;

@@ -140,7 +140,11 @@ impl CliError {
                 "{place} is on {file_system}, a file system of the network, where a lock may keep \
                  out no second writer"
             ))
-            .next("put the log on a local disk; nothing was changed"),
+            .next(
+                "put the log on a local disk; where nobody on another machine writes it, \
+                 `append`, `import` and `repair --apply` take --allow-network-file-system; nothing \
+                 was changed",
+            ),
             OpenError::Missing(_) => missing(place),
             OpenError::InvalidOption { option, problem } => {
                 Self::usage(format_args!("{}: {problem}", option.replace('_', "-")))
@@ -240,6 +244,12 @@ pub(super) fn not_a_directory(place: &str) -> CliError {
 pub(super) fn not_a_chunk(place: &str) -> CliError {
     CliError::cannot(format_args!("{place} is not a chunk file"))
         .next("name a file `chunk-...` in the directory of a log")
+}
+
+/// A file of a log cannot be read at all.
+pub(super) fn unreadable(place: &str, name: &str, error: &io::Error) -> CliError {
+    CliError::cannot(format_args!("read {place}/{name}: {error}"))
+        .next("see that this is a file of the log, and that you may read it")
 }
 
 /// There is no log at this place.

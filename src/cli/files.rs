@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::{CliError, failure};
 use crate::chunk::directory::HINT;
+use crate::chunk::recover::garbage;
 use crate::chunk::{file_name, number_of};
 use crate::disk::{Access, Disk, DiskFile, LockError, OsDisk};
 use crate::format::checksum::LogSalt;
@@ -67,14 +68,14 @@ impl Files {
 
     pub(super) fn open(&self, number: ChunkNumber) -> Result<Arc<dyn DiskFile>, CliError> {
         let name = file_name(number);
-        self.disk
-            .open(&name, Access::Read)
-            .map_err(|error| CliError::cannot(format_args!("open {}/{name}: {error}", self.place)))
+        let file = self.disk.open(&name, Access::Read);
+        file.map_err(|error| failure::unreadable(&self.place, &name, &error))
     }
 
-    /// The first chunk file that cannot be read at all, and why.
+    /// The first file of events or hints that cannot be read at all, and why.
     pub(super) fn unreadable(&self) -> Option<(String, io::Error)> {
-        self.chunks.iter().map(|number| file_name(*number)).find_map(|name| {
+        let hint = self.names.iter().filter(|name| *name == HINT).cloned();
+        self.chunks.iter().map(|number| file_name(*number)).chain(hint).find_map(|name| {
             let file = self.disk.open(&name, Access::Read);
             let read = file.and_then(|file| match file.size()? {
                 0 => Ok(()),
@@ -120,6 +121,15 @@ impl Files {
         self.block(number).is_some_and(|block| is_zero(&block))
     }
 
+    /// Whether the file of this chunk lies ready, and holds no event. What stands in it without a
+    /// header is the rest of a write that was never acked; but the first chunk is made of zeros and
+    /// a header that is written at once, so nothing stands in that without one.
+    pub(super) fn is_ready(&self, number: ChunkNumber) -> bool {
+        let is_empty =
+            || self.open(number).is_ok_and(|file| garbage(&*file).is_ok_and(|it| it.is_none()));
+        self.is_blank(number) && (number != ChunkNumber::FIRST || is_empty())
+    }
+
     /// A chunk's file of a format version that this program does not read, and that version.
     pub(super) fn newer(&self) -> Option<(String, u32)> {
         self.chunks.iter().find_map(|number| match ChunkHeader::decode(&self.block(*number)?) {
@@ -128,22 +138,35 @@ impl Files {
         })
     }
 
-    /// The newest hint, when there is one.
-    pub(super) fn hint(&self) -> Option<Hint> {
-        let file = self.disk.open(HINT, Access::Read).ok()?;
-        let mut bytes = vec![0; usize::try_from(file.size().ok()?.min(hint::FILE_SIZE)).ok()?];
-        file.read_at(&mut bytes, 0).ok()?;
-        match self.last_header() {
+    /// The newest hint, when there is one. What cannot be read may be one.
+    pub(super) fn hint(&self) -> Result<Option<Hint>, CliError> {
+        self.read_hint().map_err(|error| failure::unreadable(&self.place, HINT, &error))
+    }
+
+    fn read_hint(&self) -> io::Result<Option<Hint>> {
+        let file = match self.disk.open(HINT, Access::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let length = file.size()?.min(hint::FILE_SIZE);
+        let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+        file.read_at(&mut bytes, 0)?;
+        Ok(match self.last_header() {
             Some(header) => Hint::newest(&bytes, header.log),
             None => Hint::newest_of_any(&bytes),
-        }
+        })
+    }
+
+    /// The newest hint, for those who go by what else they find where it cannot be read.
+    fn readable_hint(&self) -> Option<Hint> {
+        self.read_hint().ok().flatten()
     }
 
     /// Whether the log was closed by whoever wrote it last. A writer that is killed soon after it
     /// began leaves the hint of the one before it, so nothing may stand behind the end that the
     /// hint names.
     pub(super) fn is_clean(&self) -> bool {
-        let Some(hint) = self.hint().filter(|hint| hint.clean) else { return false };
+        let Some(hint) = self.readable_hint().filter(|hint| hint.clean) else { return false };
         let is_last = self.header(hint.chunk.next()).is_none();
         is_last && self.ends_at(hint.chunk, hint.end.data_end).unwrap_or(false)
     }
@@ -155,7 +178,7 @@ impl Files {
     /// How far the newest hint goes. A group behind its end may have been acked, so a view that
     /// goes by the hint may lack events.
     pub(super) fn noted(&self) -> Noted {
-        let Some(hint) = self.hint() else {
+        let Some(hint) = self.readable_hint() else {
             return Noted { sequence: 0, is_all: self.header(ChunkNumber::FIRST).is_none() };
         };
         let is_behind = self.header(hint.chunk.next()).is_some()

@@ -5,8 +5,9 @@
 
 use std::path::PathBuf;
 
+use super::args::Writing;
 use super::intake::Intake;
-use super::{CliError, Outcome, args, line};
+use super::{CliError, Outcome, line};
 
 /// Append events from stdin: each line is one event as JSON, as `export` writes it
 ///
@@ -23,9 +24,8 @@ Examples:
 pub(super) struct Args {
     /// Directory of the log; it is made where there is none
     dir: PathBuf,
-    /// Size of new chunk files, such as 64MiB
-    #[arg(long, value_name = "SIZE", value_parser = args::size)]
-    chunk_size: Option<u64>,
+    #[command(flatten)]
+    writing: Writing,
     /// Report as one JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -35,6 +35,6 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
-    let Args { dir, chunk_size, json, acks } = args;
-    Intake { dir, chunk_size: *chunk_size, json: *json, acks: *acks }.run(line::parse)
+    let Args { dir, writing, json, acks } = args;
+    Intake { dir, writing: *writing, json: *json, acks: *acks }.run(line::parse)
 }

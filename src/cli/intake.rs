@@ -16,6 +16,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::args::Writing;
 use super::lines::{Lines, Next, Stdin};
 use super::show::{self, Output};
 use super::{CliError, Outcome, failure, files, open};
@@ -32,7 +33,7 @@ const CORRECT: &str = "correct that line, then send it and all after it again";
 /// How lines become events.
 pub(super) struct Intake<'a> {
     pub(super) dir: &'a Path,
-    pub(super) chunk_size: Option<u64>,
+    pub(super) writing: Writing,
     pub(super) json: bool,
     /// Tell on stdout how far events are acked, while the work goes on.
     pub(super) acks: bool,
@@ -96,7 +97,7 @@ impl Intake<'_> {
         &self,
         mut parse: impl FnMut(&[u8]) -> Result<(String, NewEvent), String>,
     ) -> Result<Outcome, CliError> {
-        let log = open::for_writing(self.dir, self.chunk_size)?;
+        let log = open::for_writing(self.dir, self.writing)?;
         let stop = stop_flag()?;
         let clock = SystemClock::default();
         let started = clock.monotonic();

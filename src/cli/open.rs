@@ -10,6 +10,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use super::args::Writing;
 use super::files::{Files, Noted, Writer};
 use super::{CliError, failure, show};
 use crate::clock::{Clock, SystemClock};
@@ -157,7 +158,7 @@ fn recover(dir: &Path, files: &Files) -> Result<State, CliError> {
     if let Writer::Process(pid) = files.writer() {
         return Ok(State::Open(pid));
     }
-    match habits(Some(files), None).create(false).open(dir) {
+    match habits(Some(files), Writing::default()).create(false).open(dir) {
         Ok(log) => {
             tell(log.report());
             log.close()?;
@@ -176,10 +177,7 @@ fn refused(files: &Files, error: &OpenError) -> CliError {
         _ => None,
     };
     match unreadable {
-        Some((name, error)) => {
-            CliError::cannot(format_args!("read {}/{name}: {error}", files.place))
-                .next("see that this is a file of the log, and that you may read it")
-        }
+        Some((name, error)) => failure::unreadable(&files.place, &name, &error),
         None => CliError::open(&files.place, error),
     }
 }
@@ -190,13 +188,13 @@ fn is_read_only(error: Option<&io::Error>) -> bool {
 }
 
 /// Opens a log for writing, making it where there is none.
-pub(super) fn for_writing(dir: &Path, chunk_size: Option<u64>) -> Result<Log, CliError> {
+pub(super) fn for_writing(dir: &Path, writing: Writing) -> Result<Log, CliError> {
     let files = Files::of(dir).ok();
     let place = dir.display().to_string();
     if dir.is_file() {
         return Err(failure::not_a_directory(&place));
     }
-    let log = habits(files.as_ref(), chunk_size).open(dir).map_err(|error| match &files {
+    let log = habits(files.as_ref(), writing).open(dir).map_err(|error| match &files {
         Some(files) => refused(files, &error),
         None => CliError::open(&place, &error),
     })?;
@@ -206,10 +204,10 @@ pub(super) fn for_writing(dir: &Path, chunk_size: Option<u64>) -> Result<Log, Cl
 
 /// Options under which the next chunk is as large as the last one, unless the caller says
 /// otherwise.
-fn habits(files: Option<&Files>, chunk_size: Option<u64>) -> Options {
+fn habits(files: Option<&Files>, writing: Writing) -> Options {
     let last = files.and_then(Files::last_header).map(|header| header.capacity);
-    let options = Options::new();
-    match chunk_size {
+    let options = Options::new().allow_network_file_system(writing.allow_network_file_system);
+    match writing.chunk_size {
         Some(size) => options.chunk_size(size),
         None => last
             .map(|size| options.clone().chunk_size(size))
@@ -228,5 +226,22 @@ fn tell(report: &OpenReport) {
             show::count(cut.offset),
             cut.kept_in
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_opened_as_the_caller_says() {
+        let asked = Writing { chunk_size: Some(2 << 20), allow_network_file_system: true };
+        let options = habits(None, asked);
+        assert!(options.allow_network_file_system);
+        assert_eq!(options.chunk_size, 2 << 20);
+        assert!(!habits(None, Writing::default()).allow_network_file_system);
+        let error = OpenError::NetworkFileSystem { directory: "d".into(), file_system: "NFS" };
+        let said = format!("{:?}", CliError::open("d", &error));
+        assert!(said.contains("--allow-network-file-system"), "{said}");
     }
 }

@@ -16,6 +16,7 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::args::Writing;
 use super::files::{Files, Writer};
 use super::show::Output;
 use super::walk::Finding;
@@ -55,6 +56,9 @@ pub(super) struct Args {
     /// With --apply: also take events out of the log, as the plan says
     #[arg(long, requires = "apply")]
     accept_loss: bool,
+    /// With --apply: on a file system of the network too; its lock may keep out no second writer
+    #[arg(long, requires = "apply")]
+    allow_network_file_system: bool,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -73,7 +77,8 @@ struct Looked {
 
 pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     let files = Files::of(&args.dir)?;
-    if let Some(file_system) = files.disk.network_file_system().filter(|_| args.apply) {
+    let is_refused = args.apply && !args.allow_network_file_system;
+    if let Some(file_system) = files.disk.network_file_system().filter(|_| is_refused) {
         let directory = files.place.clone();
         let error = OpenError::NetworkFileSystem { directory, file_system };
         return Err(CliError::open(&files.place, &error));
@@ -91,7 +96,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     let done = apply::apply(&files.disk, log, &looked.plan, &mut report.kept);
     // Opening takes the lock itself. What it finds is sound, or refused.
     drop(lock);
-    match done.and_then(|()| reopened(&args.dir)) {
+    match done.and_then(|()| reopened(args)) {
         Ok(left) => {
             report.left = Some(left);
             report.end(args)
@@ -141,11 +146,13 @@ fn look(dir: &Path, files: &Files, writer: Writer) -> Result<Looked, CliError> {
 }
 
 /// Lets the engine recover, harden and seal what repair has left; what is damaged then.
-fn reopened(dir: &Path) -> Result<(Vec<Finding>, u64), CliError> {
-    let log = open::for_writing(dir, None)?;
+fn reopened(args: &Args) -> Result<(Vec<Finding>, u64), CliError> {
+    let allow_network_file_system = args.allow_network_file_system;
+    let log =
+        open::for_writing(&args.dir, Writing { chunk_size: None, allow_network_file_system })?;
     log.close()?;
-    let files = Files::of(dir)?;
-    verify::damage(dir, &files, open::writer(&files))
+    let files = Files::of(&args.dir)?;
+    verify::damage(&args.dir, &files, open::writer(&files))
 }
 
 /// Writes every sound event of a log that may not open, for `export --salvage`.

@@ -20,12 +20,14 @@ use indicatif::ProgressBar;
 
 use super::files::{Files, Writer};
 use super::open::State;
-use super::walk::Finding;
+use super::walk::{self, Finding};
 use super::{CliError, Outcome, failure, open, show};
+use crate::chunk::directory::HINT;
 use crate::chunk::file_name;
 use crate::clock::{Clock, SystemClock};
 use crate::error::Damage;
 use crate::format::header::{ChainEnd, ChunkHeader};
+use crate::format::page::Flaw;
 use crate::position::ChunkNumber;
 use crate::stage::worker;
 
@@ -91,7 +93,8 @@ pub(super) fn damage(
 
 /// Verifies a log that somebody or nobody writes. `files` were read before that was asked.
 fn check(dir: &Path, files: &Files, writer: Writer, jobs: usize) -> Result<Check, CliError> {
-    if files.hint().is_none() && files.chunks.iter().all(|number| files.is_blank(*number)) {
+    let hint = files.hint()?;
+    if hint.is_none() && files.chunks.iter().all(|number| files.is_ready(*number)) {
         return Err(failure::missing(&files.place));
     }
     if let Some((file, version)) = files.newer() {
@@ -100,7 +103,7 @@ fn check(dir: &Path, files: &Files, writer: Writer, jobs: usize) -> Result<Check
     let mut check = Check::new(files, show::progress(Some(0)));
     // The hint comes first: it may only grow while a writer goes on, and must not be ahead of what
     // is seen after it.
-    check.known.hint = files.hint();
+    check.known.hint = hint;
     if let Writer::Process(pid) = writer {
         let view = open::view(dir, State::Open(pid))
             .map_err(|error| CliError::open(&files.place, &error))?;
@@ -123,6 +126,8 @@ struct Check {
     damage: Found,
     notes: Vec<String>,
     counts: Counts,
+    /// The file that lies ready for the next chunk, or that has lost its header.
+    ready: Option<ChunkNumber>,
     bar: ProgressBar,
 }
 
@@ -145,13 +150,15 @@ impl Check {
             damage: Found::default(),
             notes: Vec::new(),
             counts: Counts::default(),
+            ready: None,
             bar,
         }
     }
 
     fn all(&mut self, files: &Files, jobs: usize) -> Result<(), CliError> {
         self.find_missing(files);
-        let places = places(files);
+        self.ready = files.chunks.last().copied().filter(|last| files.is_ready(*last));
+        let places = places(files, self.ready);
         let sizes = places.iter().filter_map(|place| files.size(place.number));
         self.bar.set_length(sizes.sum());
         let (known, bar) = (self.known, self.bar.clone());
@@ -210,17 +217,25 @@ impl Check {
         }
         if told.is_sealed && place.next.is_none() && self.known.limit.is_none() {
             // A chunk is sealed only when the one behind it holds durable events.
-            let missing = (place.number.next(), 0);
-            let mut places = self.damage.places.iter();
-            if !places.any(|it| (it.damage.chunk, it.damage.offset) == missing) {
-                self.damage.add(Damage::new(missing, "chunk file", "present", "missing"));
-            }
+            self.gone(place.number.next());
         }
         for unfit in self.versions.link(told.streams) {
             let (at, what) = ((place.number, unfit.offset), "version in the stream");
             self.damage.add(Damage::new(at, what, unfit.expected, unfit.found));
         }
         self.before = told.end;
+    }
+
+    /// Notes a chunk that was there and is not, unless that was said before.
+    fn gone(&mut self, number: ChunkNumber) {
+        let is_it = |it: &Finding| (it.damage.chunk, it.damage.offset) == (number, 0);
+        if self.damage.places.iter().any(is_it) {
+            return;
+        }
+        self.damage.add(match self.ready {
+            Some(ready) if ready == number => walk::header_damage(number, Flaw::Magic),
+            _ => Damage::new((number, 0), "chunk file", "present", "missing"),
+        });
     }
 
     /// Compares how a chunk begins with how the one before ends.
@@ -278,6 +293,9 @@ impl Check {
             let expected =
                 format!("events up to position {} (from the hint)", hint.durable_through);
             let found = format!("the end of the log at {}", before.position);
+            if self.ready == Some(hint.chunk) {
+                self.gone(hint.chunk);
+            }
             self.damage.add(Damage::new(place, "durable events", expected, found));
         }
         self.note_unclosed(files);
@@ -294,6 +312,9 @@ impl Check {
             return;
         }
         let note = match self.known.hint {
+            None if files.names.iter().any(|name| name == HINT) => {
+                "the hint holds nothing sound: the groups alone tell how far the log was durable"
+            }
             None => "the hint is missing: the groups alone tell how far the log was durable",
             Some(_) if !files.is_clean() => "the log was not closed; the next open recovers it",
             Some(_) => return,
@@ -303,10 +324,10 @@ impl Check {
 }
 
 /// The chunks that have a file, but for one that lies ready for the next chunk.
-fn places(files: &Files) -> Vec<Place> {
+fn places(files: &Files, ready: Option<ChunkNumber>) -> Vec<Place> {
     let mut chunks = &files.chunks[..];
     if let [rest @ .., last] = chunks
-        && files.is_blank(*last)
+        && ready == Some(*last)
     {
         chunks = rest;
     }

@@ -143,14 +143,6 @@ fn create(
     lock: Box<dyn fmt::Debug + Send + Sync>,
 ) -> Result<Recovered, OpenError> {
     let number = ChunkNumber::FIRST;
-    if let Some(file) = &blank {
-        // A log is made of zeros and a header that is written at once, so this was one.
-        let garbage = recover::garbage(&**file).map_err(|error| failed("read", number, error))?;
-        if garbage.is_some() {
-            let what = "chunk header";
-            return Err(Damage::new((number, 0), what, "a header", "zeros before data").into());
-        }
-    }
     let make = || {
         let file = match blank {
             Some(file) => {

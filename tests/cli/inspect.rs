@@ -68,3 +68,17 @@ fn inspect_shows_a_damaged_place() {
     let ran = run(&["inspect", &file]);
     assert_eq!(ran.code, 1, "groups without a header are no blank file: {}", ran.stdout);
 }
+
+/// The file of an active chunk may be longer than the chunk: no group can stand there.
+#[test]
+fn inspect_takes_nothing_behind_the_capacity_for_a_group() {
+    let (_dir, log) = flights();
+    let file = format!("{log}/chunk-0000000000");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let capacity = bytes.len();
+    bytes.resize(capacity + 100, 7);
+    std::fs::write(&file, &bytes).unwrap();
+    let report = json(&good(&["inspect", &file, "--json"]));
+    let note = report["note"].as_str().unwrap();
+    assert!(note.contains("behind the capacity"), "{note}");
+}

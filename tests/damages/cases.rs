@@ -221,6 +221,33 @@ case!(
     AcceptLoss
 );
 case!(
+    zeros_for_the_header_of_the_last_chunk,
+    |copy| {
+        remove(copy, 3);
+        copy.change(2, |bytes| bytes[..4096].fill(0));
+    },
+    &["/chunk-0000000002 is damaged at offset 0: chunk header magic"],
+    &["chunk 2, offset 0: chunk header magic"],
+    &["(step 1)", "make the header of chunk-0000000002 again"],
+    EVENTS,
+    Repair
+);
+case!(
+    zeros_for_the_header_of_the_only_chunk,
+    |copy| {
+        std::fs::remove_dir_all(copy.log()).unwrap();
+        let log = Options::new().chunk_size(1 << 20).open(copy.log()).unwrap();
+        log.append("s", Expected::Any, [NewEvent::new("Added", "{}")]).unwrap().wait().unwrap();
+        log.close().unwrap();
+        copy.change(0, |bytes| bytes[..4096].fill(0));
+    },
+    &["/chunk-0000000000 is damaged at offset 0: chunk header magic"],
+    &["chunk 0, offset 0: chunk header magic"],
+    &["(step 1)", "make the header of chunk-0000000000 again"],
+    1,
+    Repair
+);
+case!(
     a_page_of_another_place,
     |copy| copy.change(1, |bytes| bytes.copy_within(81_920..86_016, 40_960)),
     &[],
@@ -337,6 +364,38 @@ case!(
     EVENTS,
     Repair
 );
+
+/// Without a header, a footer and a hint nothing names the log's id.
+#[test]
+fn an_only_chunk_without_header_and_hint_is_no_empty_log() {
+    let copy = Copy::new();
+    (1..4).for_each(|chunk| remove(&copy, chunk));
+    std::fs::remove_file(copy.log().join("hint")).unwrap();
+    copy.change(0, |bytes| {
+        let footer = bytes.len() - 4096;
+        bytes[..4096].fill(0);
+        bytes[footer..].fill(0);
+    });
+    for (verb, args) in [("info", &[][..]), ("append", &["--stream", "s"]), ("verify", &[])] {
+        let ran = copy.run(verb, args);
+        assert_eq!(ran.code, 1, "{verb}: {ran:?}");
+        says(&ran, &["chunk header magic", "paperchase repair"], verb);
+    }
+    let planned = copy.run("repair", &[]);
+    assert_eq!((planned.code, &next(&planned)[..]), (1, "restore the log from a backup"));
+}
+
+/// Opening seals a chunk again whose footer is not at its end, and leaves no old one in it.
+#[test]
+fn a_chunk_that_has_grown_is_sealed_again_without_remains() {
+    let copy = Copy::new();
+    copy.change(0, |bytes| bytes.resize(bytes.len() + 50_000, 1));
+    std::fs::remove_file(copy.log().join("hint")).unwrap();
+    assert_eq!(copy.run("info", &[]).code, 0);
+    let verified = copy.run("verify", &[]);
+    assert_eq!(verified.code, 0, "{verified:?}");
+    says(&verified, &["lost-chunk-0000000000@"], "what stood there is kept");
+}
 
 #[test]
 fn a_sound_log_is_left_alone() {

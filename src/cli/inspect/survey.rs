@@ -74,6 +74,7 @@ impl Chunk {
             }
         }
         survey.damage.extend(self.footer.as_ref().err().cloned().map(Finding::from));
+        self.behind_capacity(&mut survey).map_err(reading)?;
         if let Ok(Some(footer)) = self.footer.clone() {
             self.sections(&footer, &mut survey).map_err(reading)?;
         }
@@ -88,6 +89,24 @@ impl Chunk {
             (_, false) => self.print(list, &survey, &spots, output)?,
         }
         Ok(survey.damage.is_empty())
+    }
+
+    /// Notes what stands behind the capacity of a chunk that is not sealed. Sealing writes there,
+    /// so alone it is no damage.
+    fn behind_capacity(&mut self, survey: &mut Survey) -> io::Result<()> {
+        let capacity = self.header.capacity;
+        if self.header_damage.is_some() || !matches!(self.footer, Ok(None)) {
+            return Ok(());
+        }
+        if let Some(bytes) = self.pieces.garbage(capacity, self.pieces.size)? {
+            survey.unfinished.get_or_insert(format!(
+                "bytes that are not zero stand behind the capacity, from {} to {}: no event can \
+                 stand there, and recovery does not look",
+                show::count(capacity),
+                show::count(bytes.end)
+            ));
+        }
+        Ok(())
     }
 
     fn print(
@@ -162,7 +181,8 @@ impl Chunk {
     ) -> io::Result<(Option<Cursor>, Option<Row>)> {
         let end = match &self.footer {
             Ok(Some(footer)) => footer.end.data_end,
-            _ => self.pieces.size,
+            // Recovery looks at nothing behind the capacity, where that is known.
+            _ => self.pieces.reach(self.header_damage.is_none().then_some(&self.header)),
         };
         survey.end = Some(*at);
         if at.offset >= end {

@@ -289,6 +289,8 @@ pub(super) fn answer(steps: &[Step], finding: &Finding) -> Option<usize> {
     let explains = |step: &Step| match step {
         Step::Aside { name: aside, .. } => seems_missing && *aside > name,
         Step::Move { from, .. } => seems_missing && *from > chunk,
+        // Behind a header that is lost, all events seem to be missing.
+        Step::Header { header } => header.number == chunk && damage.what == "durable events",
         _ => false,
     };
     let found = steps.iter().position(answers).or_else(|| steps.iter().position(explains));

@@ -208,7 +208,7 @@ fn verify(dir: &Path) -> Check {
 fn verify_by(dir: &Path, jobs: usize) -> Check {
     let files = Files::of(dir).unwrap();
     let mut check = Check::new(&files, ProgressBar::hidden());
-    check.known.hint = files.hint();
+    check.known.hint = files.hint().unwrap();
     check.all(&files, jobs).unwrap();
     check
 }
@@ -410,4 +410,19 @@ fn a_log_that_was_not_closed_is_told() {
     std::fs::remove_file(maker.dir.path().join(HINT)).unwrap();
     let check = verify(maker.dir.path());
     assert!(check.notes[0].contains("the hint is missing"), "{:?}", check.notes);
+}
+
+/// A hint that cannot be read may say that events are missing, so it is not taken for none.
+#[test]
+fn a_hint_that_cannot_be_read_is_not_missing() {
+    let maker = sample();
+    let dir = maker.dir.path();
+    std::fs::write(dir.join(HINT), [0xA5; 600]).unwrap();
+    let check = verify(dir);
+    assert!(check.notes[0].contains("the hint holds nothing sound"), "{:?}", check.notes);
+    std::fs::remove_file(dir.join(HINT)).unwrap();
+    std::fs::create_dir(dir.join(HINT)).unwrap();
+    let files = Files::of(dir).unwrap();
+    let error = damage(dir, &files, Writer::Nobody).unwrap_err();
+    assert!(error.what().contains("/hint: "), "{error:?}");
 }

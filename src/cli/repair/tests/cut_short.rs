@@ -23,7 +23,7 @@ use crate::format::header::ChunkHeader;
 use crate::position::ChunkNumber;
 use crate::{Expected, Log, NewEvent, OpenError, Options, Position};
 
-const EVENTS: u64 = 60;
+pub(super) const EVENTS: u64 = 60;
 
 /// A disk that stops for good after so many calls that change something. The last of them, if it is
 /// a write, is done by half.
@@ -120,13 +120,13 @@ impl DiskFile for StoppingFile {
     }
 }
 
-fn open(disk: &SimDisk) -> Result<Log, OpenError> {
+pub(super) fn open(disk: &SimDisk) -> Result<Log, OpenError> {
     let options = Options::new().chunk_size(64 << 10).prepare_ahead(64 << 10).spin(Duration::ZERO);
     options.open_on(Arc::new(disk.clone()), Arc::new(SystemClock::default()))
 }
 
 /// A closed log of four chunks, a group for each event.
-fn sound() -> SimDisk {
+pub(super) fn sound() -> SimDisk {
     let disk = SimDisk::new();
     let log = open(&disk).unwrap();
     for number in 0..EVENTS {
@@ -139,7 +139,7 @@ fn sound() -> SimDisk {
 }
 
 /// What a log holds: of each position the event's data, or `None` where it cannot be read.
-fn content(disk: &SimDisk) -> Result<Vec<Option<u8>>, OpenError> {
+pub(super) fn content(disk: &SimDisk) -> Result<Vec<Option<u8>>, OpenError> {
     let log = open(&disk.snapshot())?;
     let view = log.view();
     let all: Vec<_> =
@@ -147,13 +147,13 @@ fn content(disk: &SimDisk) -> Result<Vec<Option<u8>>, OpenError> {
     Ok(all)
 }
 
-fn look(disk: &SimDisk) -> (Survey, Plan) {
+pub(super) fn look(disk: &SimDisk) -> (Survey, Plan) {
     let survey = Survey::of(disk, None).unwrap();
     let plan = plan(&survey);
     (survey, plan)
 }
 
-fn repair(disk: &SimDisk, calls: u64) -> (bool, u64) {
+pub(super) fn repair(disk: &SimDisk, calls: u64) -> (bool, u64) {
     let (survey, plan) = look(disk);
     let left = Arc::new(AtomicU64::new(calls));
     let stopping = Stopping { inner: disk.clone(), left: Arc::clone(&left) };
@@ -165,7 +165,7 @@ fn repair(disk: &SimDisk, calls: u64) -> (bool, u64) {
 }
 
 /// The positions of all events in files of salvaged events that are whole.
-fn salvaged(disk: &SimDisk) -> BTreeSet<u64> {
+pub(super) fn salvaged(disk: &SimDisk) -> BTreeSet<u64> {
     let names = disk.list().unwrap().into_iter();
     let names = names.filter(|name| name.starts_with("salvaged-") && !name.contains(".part"));
     let text: String =
@@ -199,10 +199,10 @@ fn rename(disk: &SimDisk, from: u64, to: u64) {
     let _ = disk.rename(&from, &to);
 }
 
-type Damage = (&'static str, fn(&SimDisk), usize);
+pub(super) type Damage = (&'static str, fn(&SimDisk), usize);
 
 /// Each with the number of events that stay in the log.
-const DAMAGES: [Damage; 16] = [
+pub(super) const DAMAGES: [Damage; 16] = [
     ("header of the first", |disk| change(disk, 0, |bytes| flip(bytes, 40)), 60),
     ("header of a middle one", |disk| change(disk, 1, |bytes| flip(bytes, 60)), 60),
     ("header of the last", |disk| change(disk, 3, |bytes| flip(bytes, 16)), 60),

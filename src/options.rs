@@ -61,10 +61,12 @@ pub enum Durability {
 pub struct Options {
     pub(crate) chunk_size: u64,
     pub(crate) max_delay: Duration,
+    pub(crate) batching: bool,
     pub(crate) queue_appends: usize,
     pub(crate) queue_bytes: usize,
     pub(crate) group_size: usize,
     pub(crate) admission_wait: Duration,
+    pub(crate) shed_after: Option<Duration>,
     pub(crate) prepare_ahead: u64,
     pub(crate) spin: Duration,
     pub(crate) durability: Durability,
@@ -83,11 +85,13 @@ impl Default for Options {
             // About twenty syncs of a fast disk: the longest that a busy stream of appends can hold
             // back its own acks.
             max_delay: Duration::from_millis(2),
+            batching: true,
             queue_appends: 16 << 10,
             queue_bytes: 64 << 20,
             // Beyond this a larger write no longer lowers the cost per byte.
             group_size: 1 << 20,
             admission_wait: Duration::from_secs(30),
+            shed_after: None,
             // What a fast disk takes in some tens of milliseconds: time for the keeper to notice
             // and go on.
             prepare_ahead: 32 << 20,
@@ -124,6 +128,17 @@ impl Options {
         self
     }
 
+    /// Whether a flush is held back for appends that are about to come. Default true: while clients
+    /// take turns in two halves, each of which waits for the syncs of both, the writer waits for
+    /// those that it has just answered, as long as they usually take to append again, and only where
+    /// that raises throughput. A lone client is never held back. On disks with slow syncs this
+    /// nearly doubles the throughput of a few clients.
+    #[must_use]
+    pub fn batching(mut self, batching: bool) -> Self {
+        self.batching = batching;
+        self
+    }
+
     /// Most appends that wait for the writer. Default 16,384.
     #[must_use]
     pub fn queue_appends(mut self, count: usize) -> Self {
@@ -151,6 +166,16 @@ impl Options {
     #[must_use]
     pub fn admission_wait(mut self, wait: Duration) -> Self {
         self.admission_wait = wait;
+        self
+    }
+
+    /// Answers [`Busy`](crate::AppendError::Busy) at once while the oldest append in the queue has
+    /// waited for longer than this. Off by default. While more arrives than the disk can take, a
+    /// queue that is only bounded fills, and every append waits for all of it; shed early, those
+    /// that are taken are answered soon, and the others may be tried elsewhere or later.
+    #[must_use]
+    pub fn shed_after(mut self, age: Duration) -> Self {
+        self.shed_after = Some(age);
         self
     }
 

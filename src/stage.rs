@@ -34,6 +34,9 @@ pub(crate) enum Step {
     Idle,
     /// There is nothing to do before this moment of the monotonic clock, unless something arrives.
     Until(Duration),
+    /// There is nothing to do before this moment, unless so many appends arrive or something else
+    /// happens.
+    Gather { until: Duration, appends: usize },
     /// It needs another stage to come further first.
     Blocked,
 }

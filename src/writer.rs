@@ -6,8 +6,10 @@
 //! nothing per event, and makes no call of the operating system but one write per group and one
 //! sync per flush, besides hand-overs. Assumes that it alone writes.
 
+mod batching;
 mod decide;
 pub(crate) mod draft;
+mod flush;
 mod group;
 mod heads;
 mod numbering;
@@ -22,32 +24,29 @@ use std::time::Duration;
 use crate::append::Stored;
 use crate::chunk::ChunkFile;
 use crate::chunk::scan::Cursor;
-use crate::chunk::supply::{DurablePlace, Need, Supply};
+use crate::chunk::supply::{Need, Supply};
 use crate::clock::Clock;
 use crate::error::{AppendError, Error, Result};
 use crate::format::checksum::{ChunkSalt, LogSalt};
 use crate::format::header::ChunkHeader;
 use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE};
 use crate::index::segments::Segments;
-use crate::options::{Durability, Options};
+use crate::options::Options;
 use crate::stage::ack::{Outcome, Promise};
-use crate::stage::meter::{Counter, DiskMeter, StageMeter, moment};
+use crate::stage::meter::{DiskMeter, StageMeter, moment};
 use crate::stage::path::Stamps;
 use crate::stage::pending::{Answer, GroupPlace, PendingGroup};
 use crate::stage::queue::{Queue, Taken};
 use crate::stage::stats::DiskWork;
 use crate::stage::{Failure, Step};
 use crate::watermark::Watermarks;
+use batching::{Batching, Hold};
 use decide::{Ground, NextVersions, Verdict};
 use draft::Draft;
 use group::Group;
 use heads::Heads;
 use numbering::Numbering;
 use overlay::Overlay;
-
-/// Unflushed groups beyond this are flushed in any case, so that the chaser's queue never fills
-/// with what it may not touch.
-const UNFLUSHED_MAX: u32 = 64;
 
 /// A group with so many answers is written, whether or not it has grown: rejections take no room.
 const ANSWERS_MAX: usize = 64 << 10;
@@ -108,6 +107,9 @@ pub(crate) struct Writer {
     handled: usize,
     /// The prepared mark at which the keeper was last asked to go on.
     asked_at: u64,
+    batching: Batching,
+    /// Why the gathered group is not flushed yet.
+    hold: Option<Hold>,
 }
 
 /// Why gathering stopped.
@@ -119,13 +121,6 @@ enum Gathered {
     Full,
     /// The next append does not fit where the group would begin.
     NoRoom(Need),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flush {
-    Idle,
-    Deadline,
-    Size,
 }
 
 impl Writer {
@@ -162,6 +157,8 @@ impl Writer {
             answers: 0,
             handled: 0,
             asked_at: 0,
+            batching: Batching::default(),
+            hold: None,
         }
     }
 
@@ -187,16 +184,6 @@ impl Writer {
     /// Answers that were handed to the chaser and became due since the last call.
     pub(crate) fn take_due(&mut self) -> usize {
         if self.oldest.is_some() { 0 } else { std::mem::take(&mut self.answers) }
-    }
-
-    /// Makes everything durable, also what a weaker mode has left to the operating system.
-    pub(crate) fn finish(&mut self) {
-        if self.shared.failure.get().is_none()
-            // Where there is no space to clear it, the next opening cuts what is torn.
-            && let Err(error) = self.clear_torn().and_then(|_| self.sync())
-        {
-            _ = self.fail(&error);
-        }
     }
 
     fn gather(&mut self) -> Gathered {
@@ -252,6 +239,7 @@ impl Writer {
     fn handle(&mut self, submission: Submission, since: Duration) {
         let Submission { draft, promise } = submission;
         self.begin();
+        self.batching.arrived(since);
         let outcome = self.decide(draft);
         self.group.answers.push(Answer { promise, since, outcome });
         self.shared.meter.items.add(1);
@@ -323,7 +311,7 @@ impl Writer {
         if worked {
             if gathered == Gathered::All && reason.is_none() {
                 // All that has arrived is gathered, and more is about to arrive.
-                return Ok(self.deadline().map_or(Step::Worked, Step::Until));
+                return Ok(self.await_flush());
             }
             self.write()?;
         }
@@ -334,25 +322,7 @@ impl Writer {
         match gathered {
             Gathered::NoRoom(need) => self.make_room(need),
             _ if worked => Ok(Step::Worked),
-            _ => Ok(self.deadline().map_or(Step::Idle, Step::Until)),
-        }
-    }
-
-    fn deadline(&self) -> Option<Duration> {
-        self.oldest.map(|oldest| oldest + self.options.max_delay)
-    }
-
-    /// The flush policy: flush when no append is left to handle, or the oldest has waited for the
-    /// longest delay; and when the writer cannot go on without.
-    fn flush_reason(&self, gathered: Gathered) -> Option<Flush> {
-        let deadline = self.deadline()?;
-        if self.shared.appends.is_handled() {
-            Some(Flush::Idle)
-        } else if self.shared.clock.monotonic() >= deadline {
-            Some(Flush::Deadline)
-        } else {
-            let stuck = matches!(gathered, Gathered::NoRoom(_));
-            (stuck || self.unflushed_groups >= UNFLUSHED_MAX).then_some(Flush::Size)
+            _ => Ok(self.await_flush()),
         }
     }
 
@@ -424,56 +394,6 @@ impl Writer {
             self.asked_at = prepared;
             self.shared.supply.kick();
         }
-    }
-
-    fn flush(&mut self, reason: Flush) -> Result<()> {
-        // Also in a weaker mode the first group of a chunk, which carries the chunk's header, is
-        // synced: the chunk before may be sealed then (F15).
-        if self.options.durability == Durability::Sync || self.chunk_begins {
-            self.sync()?;
-            // A flush of answers alone has written no header yet.
-            self.chunk_begins = self.unwritten_header.is_some();
-        }
-        let meter = &self.shared.disk;
-        let counter: &Counter = match reason {
-            Flush::Idle => &meter.flushes_idle,
-            Flush::Deadline => &meter.flushes_deadline,
-            Flush::Size => &meter.flushes_size,
-        };
-        counter.add(1);
-        // A chunk that has no group yet has no header either, and nothing of it may be read.
-        if self.unwritten_header.is_none() {
-            self.file.settle(self.cursor.offset);
-        }
-        let events = self.cursor.position.since(self.shared.marks.durable());
-        meter.flushed(self.stamps.flush, events, moment(&*self.shared.clock));
-        self.shared.marks.advance_durable(self.cursor.position);
-        self.oldest = None;
-        self.unflushed_groups = 0;
-        self.stamps.flush += 1;
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<()> {
-        if self.synced == self.cursor.position {
-            return Ok(());
-        }
-        self.sync_file()?;
-        self.synced = self.cursor.position;
-        let (position, end) = (self.synced, self.cursor.end());
-        self.shared.supply.note_durable(DurablePlace { position, chunk: self.file.number, end });
-        Ok(())
-    }
-
-    fn sync_file(&self) -> Result<()> {
-        let Shared { clock, disk, .. } = &self.shared;
-        let (synced, ..) = disk.timed(DiskWork::Sync, &**clock, || self.file.sync());
-        synced.map_err(|error| self.failed("sync", error))?;
-        // Another stage may have met an error of the same file meanwhile.
-        if let Some(error) = self.shared.failure.get() {
-            return Err(error.clone());
-        }
-        Ok(())
     }
 
     fn failed(&self, doing: &str, error: std::io::Error) -> Error {

@@ -104,11 +104,10 @@ impl Engine {
         let failure = Arc::new(Failure::default());
         let core = Core {
             salt: LogSalt::new(recovered.header.log),
-            appends: Arc::new(Queue::new(
-                options.queue_appends,
-                options.queue_bytes,
-                Arc::clone(&clock),
-            )),
+            appends: Arc::new(
+                Queue::new(options.queue_appends, options.queue_bytes, Arc::clone(&clock))
+                    .shedding(options.shed_after),
+            ),
             groups: Arc::new(Queue::new(GROUPS_MAX, usize::MAX, Arc::clone(&clock))),
             lounge: Arc::new(Lounge::new(options.spin, Arc::clone(&clock), failure.home().clone())),
             supply: Arc::new(supply),

@@ -104,11 +104,15 @@ fn run_writer(core: &Core, writer: &mut Writer, chaser: &SharedChaser) {
             Step::Idle if core.appends.is_finished() => break,
             Step::Idle => sheet.wait(|| {
                 await_append(core);
-                core.appends.wait(None);
+                core.appends.wait(1, None);
             }),
             Step::Until(moment) => {
                 let left = moment.saturating_sub(core.clock.monotonic());
-                sheet.wait(|| core.appends.wait(Some(left)));
+                sheet.wait(|| core.appends.wait(1, Some(left)));
+            }
+            Step::Gather { until, appends } => {
+                let left = until.saturating_sub(core.clock.monotonic());
+                sheet.wait(|| core.appends.wait(appends, Some(left)));
             }
             Step::Blocked => sheet.wait(|| core.supply.wait_for_room(ROOM_WAIT_MAX)),
         }
@@ -199,7 +203,9 @@ fn run_keeper(core: &Core, keeper: &mut Keeper) -> Result<()> {
                 let left = moment.saturating_sub(core.clock.monotonic());
                 sheet.wait(|| core.supply.wait_for_kick(left));
             }
-            Step::Idle | Step::Blocked => sheet.wait(|| core.supply.wait_for_kick(ROOM_WAIT_MAX)),
+            Step::Idle | Step::Blocked | Step::Gather { .. } => {
+                sheet.wait(|| core.supply.wait_for_kick(ROOM_WAIT_MAX))
+            }
         }
     }
     if core.failure.get().is_some() { Ok(()) } else { keeper.finish() }

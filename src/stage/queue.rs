@@ -75,6 +75,8 @@ struct State<T> {
     closed: bool,
     nudged: bool,
     consumer_sleeps: bool,
+    /// With fewer items inside, the sleeping consumer is not woken.
+    wanted: usize,
     producers_waiting: usize,
     pushed: u64,
     popped: u64,
@@ -98,6 +100,8 @@ pub(crate) struct Queue<T> {
     waits: Recorder,
     count_max: usize,
     bytes_max: usize,
+    /// Nothing enters while the oldest item has waited for longer.
+    age_max: Option<Duration>,
     clock: Arc<dyn Clock>,
 }
 
@@ -109,6 +113,7 @@ impl<T> Queue<T> {
             closed: false,
             nudged: false,
             consumer_sleeps: false,
+            wanted: 1,
             producers_waiting: 0,
             pushed: 0,
             popped: 0,
@@ -119,7 +124,13 @@ impl<T> Queue<T> {
         let (arrived, left) = (Condvar::new(), Condvar::new());
         let (unhandled, waits) = (AtomicUsize::new(0), Recorder::default());
         let state = Mutex::new(state);
-        Self { state, arrived, left, unhandled, waits, count_max, bytes_max, clock }
+        let age_max = None;
+        Self { state, arrived, left, unhandled, waits, count_max, bytes_max, age_max, clock }
+    }
+
+    /// The same queue, which turns items away while the oldest inside has waited for longer.
+    pub(crate) fn shedding(self, age_max: Option<Duration>) -> Self {
+        Self { age_max, ..self }
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
@@ -156,7 +167,7 @@ impl<T> Queue<T> {
     ) -> Result<MutexGuard<'_, State<T>>, Refused> {
         let raised = Raised::new(&self.unhandled);
         let since = moment(&*self.clock);
-        let mut state = self.make_room(self.state(), bytes, wait)?;
+        let mut state = self.make_room(self.state(), bytes, wait, since)?;
         raised.keep();
         state.bytes += bytes;
         state.items.push_back(Held { item, since });
@@ -167,9 +178,10 @@ impl<T> Queue<T> {
 
     /// Waking costs a call of the operating system, so only a consumer that sleeps is woken.
     fn wake(&self, mut state: MutexGuard<'_, State<T>>) {
-        let sleeps = std::mem::take(&mut state.consumer_sleeps);
+        let is_wanted = state.nudged || state.items.len() >= state.wanted;
+        let wakes = is_wanted && std::mem::take(&mut state.consumer_sleeps);
         drop(state);
-        if sleeps {
+        if wakes {
             self.arrived.notify_one();
         }
     }
@@ -179,8 +191,14 @@ impl<T> Queue<T> {
         mut state: MutexGuard<'a, State<T>>,
         bytes: usize,
         wait: Duration,
+        since: Duration,
     ) -> Result<MutexGuard<'a, State<T>>, Refused> {
         let (mut deadline, mut left) = (None, wait);
+        let oldest = state.items.front().map_or(since, |held| held.since);
+        if self.age_max.is_some_and(|most| since.saturating_sub(oldest) > most) && !state.closed {
+            state.rejected += 1;
+            return Err(Refused::Full);
+        }
         loop {
             if state.closed {
                 return Err(Refused::Closed);
@@ -243,20 +261,16 @@ impl<T> Queue<T> {
         Raised::new(&self.unhandled)
     }
 
-    /// Waits until there is an item, a nudge, or the end, at most `timeout`.
-    pub(crate) fn wait(&self, timeout: Option<Duration>) {
-        self.wait_unless(timeout, |state| !state.items.is_empty());
-    }
-
     /// Waits for a nudge or the end, whatever is inside.
     pub(crate) fn wait_for_nudge(&self) {
-        self.wait_unless(None, |_| false);
+        self.wait(usize::MAX, None);
     }
 
-    fn wait_unless(&self, timeout: Option<Duration>, ready: impl FnOnce(&State<T>) -> bool) {
+    /// Waits until there are `wanted` items, a nudge, or the end, at most `timeout`.
+    pub(crate) fn wait(&self, wanted: usize, timeout: Option<Duration>) {
         let mut state = self.state();
-        if !ready(&state) && !state.nudged && !state.closed {
-            state.consumer_sleeps = true;
+        if state.items.len() < wanted && !state.nudged && !state.closed {
+            (state.consumer_sleeps, state.wanted) = (true, wanted);
             state = match timeout {
                 Some(timeout) => {
                     let waited = self.arrived.wait_timeout(state, timeout);
@@ -324,7 +338,7 @@ impl Drop for Raised<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::SystemClock;
+    use crate::clock::{SimClock, SystemClock};
 
     #[test]
     fn counts_what_is_not_handled() {
@@ -406,16 +420,47 @@ mod tests {
             queue.close();
             assert_eq!(producer.join().unwrap(), Err(Refused::Closed));
         });
-        queue.wait(None);
+        queue.wait(1, None);
         assert!(!queue.is_finished());
         assert_eq!(drain(&queue), [1]);
         assert!(queue.is_finished());
     }
 
     #[test]
+    fn an_old_queue_turns_items_away_until_it_is_taken() {
+        let clock = Arc::new(SimClock::new());
+        let queue = Queue::new(9, 9, Arc::clone(&clock) as _);
+        let queue = queue.shedding(Some(Duration::from_millis(10)));
+        queue.push(1, 1, Duration::ZERO).unwrap();
+        clock.advance(Duration::from_millis(10));
+        queue.push(2, 1, Duration::ZERO).unwrap();
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(queue.push(3, 1, Duration::from_secs(60)), Err(Refused::Full));
+        assert_eq!(queue.stats().rejected, 1);
+        assert_eq!(drain(&queue), [1, 2]);
+        queue.push(4, 1, Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn a_consumer_that_waits_for_several_items_is_woken_by_the_last() {
+        let queue = queue(9, 9);
+        std::thread::scope(|scope| {
+            let consumer = scope.spawn(|| queue.wait(2, Some(Duration::from_secs(60))));
+            while !queue.state().consumer_sleeps {
+                std::thread::yield_now();
+            }
+            queue.push(1, 1, Duration::ZERO).unwrap();
+            assert!(queue.state().consumer_sleeps, "one item does not wake");
+            queue.push(2, 1, Duration::ZERO).unwrap();
+            assert!(!queue.state().consumer_sleeps);
+            consumer.join().unwrap();
+        });
+    }
+
+    #[test]
     fn a_nudge_is_not_lost() {
         let queue = queue(1, 1);
         queue.nudge();
-        queue.wait(None);
+        queue.wait(1, None);
     }
 }

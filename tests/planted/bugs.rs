@@ -18,7 +18,7 @@ pub(crate) struct Bug {
 pub(crate) const BUGS: &[Bug] = &[
     Bug {
         name: "no-sync-before-the-ack",
-        file: "src/writer.rs",
+        file: "src/writer/flush.rs",
         sound: "if self.options.durability == Durability::Sync || self.chunk_begins {",
         broken: "if !PLANTED && (self.options.durability == Durability::Sync || \
             self.chunk_begins) {",
@@ -35,7 +35,7 @@ pub(crate) const BUGS: &[Bug] = &[
     },
     Bug {
         name: "an-error-beside-a-sync-is-not-seen",
-        file: "src/writer.rs",
+        file: "src/writer/flush.rs",
         sound: "if let Some(error) = self.shared.failure.get() { return Err(error.clone());",
         broken: "if let Some(error) = self.shared.failure.get().filter(|_| !PLANTED) { return \
             Err(error.clone());",
@@ -44,7 +44,7 @@ pub(crate) const BUGS: &[Bug] = &[
     },
     Bug {
         name: "answers-begin-a-chunk",
-        file: "src/writer.rs",
+        file: "src/writer/flush.rs",
         sound: "self.chunk_begins = self.unwritten_header.is_some();",
         broken: "self.chunk_begins = !PLANTED && self.unwritten_header.is_some();",
         target: "lib",
@@ -97,21 +97,20 @@ pub(crate) const BUGS: &[Bug] = &[
     },
     Bug {
         name: "a-failed-sync-is-tried-again",
-        file: "src/writer.rs",
-        sound: "self.file.sync().map_err(|error| self.failed(\"sync\", error))?;",
-        broken: "self.file.sync().or_else(|error| if PLANTED { self.file.sync() } else { \
-            Err(error) }).map_err(|error| self.failed(\"sync\", error))?;",
+        file: "src/writer/flush.rs",
+        sound: "disk.timed(DiskWork::Sync, &**clock, || self.file.sync());",
+        broken: "disk.timed(DiskWork::Sync, &**clock, || self.file.sync().or_else(|error| if \
+            PLANTED { self.file.sync() } else { Err(error) }));",
         target: "lib",
         test: "f31_every_error_at_every_call",
     },
     Bug {
         name: "durable-before-the-sync",
-        file: "src/writer.rs",
-        sound: "let start = self.shared.clock.monotonic(); self.file.sync()",
+        file: "src/writer/flush.rs",
+        sound: "let Shared { clock, disk, .. } = &self.shared;",
         broken: "if PLANTED { let end = self.cursor.end(); \
             self.shared.supply.note_durable(DurablePlace { position: self.cursor.position, chunk: \
-            self.file.number, end }); } let start = self.shared.clock.monotonic(); \
-            self.file.sync()",
+            self.file.number, end }); } let Shared { clock, disk, .. } = &self.shared;",
         target: "lib",
         test: "f31_every_error_at_every_call",
     },

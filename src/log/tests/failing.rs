@@ -1,9 +1,11 @@
 //! Tests of a log on a disk that fails: a full disk is told and gone on from, a failed sync or
 //! write is final, and every waiter is answered.
 
+mod slow;
+
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -37,6 +39,8 @@ pub(super) struct Faults {
     pub(super) told_once: AtomicBool,
     /// The next file that is to grow finds no space.
     pub(super) no_room: AtomicBool,
+    /// Syncs of files take so many microseconds.
+    slow_sync: AtomicU64,
     /// Of the log that another stage breaks while a file is synced.
     beside: OnceLock<Arc<Failure>>,
 }
@@ -128,6 +132,7 @@ impl DiskFile for FailingFile {
         if let Some(failure) = self.faults.beside.get() {
             failure.record(Error::new(ErrorKind::Bug, "broken beside a sync"));
         }
+        std::thread::sleep(Duration::from_micros(self.faults.slow_sync.load(Ordering::SeqCst)));
         self.faults.check(&self.faults.sync, io::ErrorKind::Other)?;
         let failing = self.faults.told_once.load(Ordering::SeqCst);
         if failing && !self.told.swap(true, Ordering::SeqCst) {

@@ -103,7 +103,7 @@ fn f04_a_failure_answers_who_waits_and_who_comes() {
                 if let Some(error) = failure {
                     break error.clone();
                 }
-                queue.wait(None);
+                queue.wait(1, None);
             };
             queue.close();
             drain(queue, &mut taken);

@@ -24,7 +24,7 @@ fn a_queue_neither_loses_nor_doubles_an_item() {
             [1, 2].map(|item| spawn(&queue, move |queue| queue.push(item, 1, FOREVER).unwrap()));
         let mut all = Vec::new();
         while all.len() < 2 {
-            queue.wait(None);
+            queue.wait(1, None);
             drain(&queue, &mut all);
         }
         producers.into_iter().for_each(|producer| producer.join().unwrap());
@@ -50,11 +50,25 @@ fn a_producer_keeps_its_order_and_counts_until_it_is_handled() {
         while all.len() < 2 {
             let pushed = pushed.load(Ordering::Acquire);
             assert!(pushed <= all.len() || !queue.is_handled(), "an item waits and counts");
-            queue.wait(None);
+            queue.wait(1, None);
             drain(&queue, &mut all);
         }
         producer.join().unwrap();
         assert_eq!(all, [0, 1]);
+    });
+}
+
+#[test]
+fn a_consumer_that_waits_for_two_items_is_woken_by_the_second() {
+    check("a consumer that waits for two items of two producers", || {
+        let queue = queue(4);
+        let producers =
+            [1, 2].map(|item| spawn(&queue, move |queue| queue.push(item, 1, FOREVER).unwrap()));
+        queue.wait(2, None);
+        let mut all = Vec::new();
+        drain(&queue, &mut all);
+        assert_eq!(all.len(), 2);
+        producers.into_iter().for_each(|producer| producer.join().unwrap());
     });
 }
 
@@ -72,7 +86,7 @@ fn f05_closing_a_queue_wakes_everybody_and_loses_nothing() {
         let closer = spawn(&queue, |queue| queue.close());
         let mut all = Vec::new();
         while !queue.is_finished() {
-            queue.wait(None);
+            queue.wait(1, None);
             drain(&queue, &mut all);
         }
         producer.join().unwrap();
@@ -92,7 +106,7 @@ fn a_refused_item_lets_nobody_wait_for_it() {
         let mut all = Vec::new();
         drain(&queue, &mut all);
         while !queue.is_handled() {
-            queue.wait(None);
+            queue.wait(1, None);
             drain(&queue, &mut all);
         }
         producers.into_iter().for_each(|producer| producer.join().unwrap());

@@ -74,7 +74,7 @@ impl Slot {
 pub struct Grouped(Sender<Job>);
 
 impl Grouped {
-    pub fn new(mut engine: impl Engine) -> Box<dyn Appender> {
+    pub fn behind(mut engine: impl Engine) -> Box<dyn Appender> {
         let (sender, receiver) = unbounded::<Job>();
         std::thread::spawn(move || {
             let mut group = Vec::new();

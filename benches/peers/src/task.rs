@@ -183,7 +183,7 @@ fn read(task: &Task) -> Result<Samples> {
     let mut samples = Samples::new();
     let (mut store, sample) = reader.open(open, &task.directory)?;
     samples.insert(OPEN.to_owned(), sample);
-    let measures: [(_, fn(&Reader, &mut dyn Reading) -> Result<Option<Sample>>); 3] =
+    let measures: [(_, Measure); 3] =
         [(STREAM, Reader::streams), (POINT, Reader::points), (SCAN, Reader::scan)];
     for (name, measure) in measures {
         if let Some(sample) = measure(&reader, &mut *store)? {
@@ -201,6 +201,7 @@ struct Reader {
     window: Duration,
 }
 
+type Measure = fn(&Reader, &mut dyn Reading) -> Result<Option<Sample>>;
 type Open = fn(&Path) -> Result<Box<dyn Reading>>;
 
 impl Reader {

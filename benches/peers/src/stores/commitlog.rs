@@ -49,7 +49,7 @@ fn segment(directory: &Path, first: u64) -> PathBuf {
 fn open(directory: &Path) -> Result<Box<dyn Appender>> {
     let log = CommitLog::new(options(directory))?;
     let segment = File::open(segment(directory, 0))?;
-    Ok(Grouped::new(Commitlog { log, directory: directory.to_owned(), segment }))
+    Ok(Grouped::behind(Commitlog { log, directory: directory.to_owned(), segment }))
 }
 
 impl Engine for Commitlog {

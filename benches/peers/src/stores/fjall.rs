@@ -17,8 +17,8 @@ pub const PEER: Peer = Peer {
     keeps: "number",
     events_max: u64::MAX,
     starts: true,
-    append: |directory| Ok(Grouped::new(Fjall::open(directory)?)),
-    load: |directory| Ok(Grouped::new(Fjall::open(directory)?)),
+    append: |directory| Ok(Grouped::behind(Fjall::open(directory)?)),
+    load: |directory| Ok(Grouped::behind(Fjall::open(directory)?)),
     read: open_to_read,
 };
 

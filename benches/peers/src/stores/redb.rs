@@ -17,8 +17,8 @@ pub const PEER: Peer = Peer {
     keeps: "number",
     events_max: u64::MAX,
     starts: true,
-    append: |directory| Ok(Grouped::new(Redb::open(directory)?)),
-    load: |directory| Ok(Grouped::new(Redb::open(directory)?)),
+    append: |directory| Ok(Grouped::behind(Redb::open(directory)?)),
+    load: |directory| Ok(Grouped::behind(Redb::open(directory)?)),
     read: open_to_read,
 };
 

@@ -19,16 +19,16 @@ pub const PEER: Peer = Peer {
     keeps: "number",
     events_max: u64::MAX,
     starts: true,
-    append: |directory| Ok(Grouped::new(Sqlite::open(directory, PLAIN)?)),
-    load: |directory| Ok(Grouped::new(Sqlite::open(directory, PLAIN)?)),
+    append: |directory| Ok(Grouped::behind(Sqlite::open(directory, PLAIN)?)),
+    load: |directory| Ok(Grouped::behind(Sqlite::open(directory, PLAIN)?)),
     read: |directory| Ok(Box::new(Sqlite::open(directory, PLAIN)?)),
 };
 
 pub const STREAMS: Peer = Peer {
     name: "rusqlite-streams",
     keeps: "number, stream, version; index by stream and version",
-    append: |directory| Ok(Grouped::new(Sqlite::open(directory, WITH_STREAMS)?)),
-    load: |directory| Ok(Grouped::new(Sqlite::open(directory, WITH_STREAMS)?)),
+    append: |directory| Ok(Grouped::behind(Sqlite::open(directory, WITH_STREAMS)?)),
+    load: |directory| Ok(Grouped::behind(Sqlite::open(directory, WITH_STREAMS)?)),
     read: |directory| Ok(Box::new(Sqlite::open(directory, WITH_STREAMS)?)),
     ..PEER
 };

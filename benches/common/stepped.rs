@@ -1,0 +1,54 @@
+//! Owns the groups that pass through the stages one after another, each stage timed by itself.
+//!
+//! Promises: what each step says that it did is asserted, and every append is acked at its place.
+
+use std::time::{Duration, Instant};
+
+use paperchase::measuring::Stages;
+use paperchase::{NewEvent, Options};
+
+/// Events after which the log is made anew, so that memory stays small.
+const LOG_EVENTS: u64 = 20_000;
+
+/// How long the stages took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Times {
+    pub(crate) writer: Duration,
+    pub(crate) chaser: Duration,
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures the time that passes")]
+fn timed<T>(took: &mut Duration, step: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = step();
+    *took += start.elapsed();
+    result
+}
+
+fn open() -> Stages {
+    Stages::open(Options::new().chunk_size(16 << 20)).expect("memory is a sound disk")
+}
+
+/// Lets so many groups pass, each of so many appends of one event of 256 bytes.
+pub(crate) fn groups(appends: u64, times: u64) -> Times {
+    let (mut took, mut stages, mut end) = (Times::default(), open(), 0);
+    for _ in 0..times {
+        if end >= LOG_EVENTS {
+            (stages, end) = (open(), 0);
+        }
+        stages.step_keeper();
+        let submit = |number: u64| {
+            let event = NewEvent::new("Stepped", [7; 256]);
+            stages.submit(&format!("stream-{number}"), event).expect("the queue has room")
+        };
+        let acks: Vec<_> = (0..appends).map(submit).collect();
+        let durable = timed(&mut took.writer, || stages.step_writer());
+        let visible = timed(&mut took.chaser, || stages.step_chaser());
+        end += appends;
+        assert_eq!((durable.get(), visible.get()), (end, end), "a step each makes it visible");
+        for (position, ack) in (end - appends..).zip(acks) {
+            assert_eq!(ack.wait().expect("it is stored").first_position.get(), position);
+        }
+    }
+    took
+}

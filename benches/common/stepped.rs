@@ -25,30 +25,45 @@ fn timed<T>(took: &mut Duration, step: impl FnOnce() -> T) -> T {
     result
 }
 
-fn open() -> Stages {
-    Stages::open(Options::new().chunk_size(16 << 20)).expect("memory is a sound disk")
+/// A log that one group has passed through: the first of a chunk writes its header, too.
+fn open(appends: u64) -> (Stages, u64) {
+    let stages = Stages::open(Options::new().chunk_size(16 << 20));
+    let mut stages = stages.expect("memory is a sound disk");
+    let mut end = 0;
+    group(&mut stages, &mut end, appends);
+    (stages, end)
+}
+
+/// Lets a group pass that begins at `end`, and moves that behind it.
+fn group(stages: &mut Stages, end: &mut u64, appends: u64) -> Times {
+    stages.step_keeper();
+    let submit = |number: u64| {
+        let event = NewEvent::new("Stepped", [7; 256]);
+        stages.submit(&format!("stream-{number}"), event).expect("the queue has room")
+    };
+    let acks: Vec<_> = (0..appends).map(submit).collect();
+    let mut took = Times::default();
+    let durable = timed(&mut took.writer, || stages.step_writer());
+    let visible = timed(&mut took.chaser, || stages.step_chaser());
+    let first = *end;
+    *end += appends;
+    assert_eq!((durable.get(), visible.get()), (*end, *end), "a step each makes it visible");
+    for (position, ack) in (first..).zip(acks) {
+        assert_eq!(ack.wait().expect("it is stored").first_position.get(), position);
+    }
+    took
 }
 
 /// Lets so many groups pass, each of so many appends of one event of 256 bytes.
 pub(crate) fn groups(appends: u64, times: u64) -> Times {
-    let (mut took, mut stages, mut end) = (Times::default(), open(), 0);
+    let (mut took, (mut stages, mut end)) = (Times::default(), open(appends));
     for _ in 0..times {
         if end >= LOG_EVENTS {
-            (stages, end) = (open(), 0);
+            (stages, end) = open(appends);
         }
-        stages.step_keeper();
-        let submit = |number: u64| {
-            let event = NewEvent::new("Stepped", [7; 256]);
-            stages.submit(&format!("stream-{number}"), event).expect("the queue has room")
-        };
-        let acks: Vec<_> = (0..appends).map(submit).collect();
-        let durable = timed(&mut took.writer, || stages.step_writer());
-        let visible = timed(&mut took.chaser, || stages.step_chaser());
-        end += appends;
-        assert_eq!((durable.get(), visible.get()), (end, end), "a step each makes it visible");
-        for (position, ack) in (end - appends..).zip(acks) {
-            assert_eq!(ack.wait().expect("it is stored").first_position.get(), position);
-        }
+        let Times { writer, chaser } = group(&mut stages, &mut end, appends);
+        took.writer += writer;
+        took.chaser += chaser;
     }
     took
 }

@@ -98,6 +98,7 @@ impl Events {
     }
 
     /// The class of an event's stream, and the event's number among the events of that class.
+    #[cfg(any(test, feature = "sierradb"))]
     pub fn place(number: u64) -> (u64, u64) {
         let (batch, index) = (number / BATCH, number % BATCH);
         (batch % CLASSES, batch / CLASSES * BATCH + index)

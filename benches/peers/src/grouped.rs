@@ -22,6 +22,7 @@ pub trait Engine: Send + 'static {
 }
 
 /// One append in the queue.
+#[cfg_attr(not(feature = "rusqlite"), expect(dead_code, reason = "the others keep no streams"))]
 pub struct Job {
     /// The stream of each event; empty where the client is the stream.
     pub streams: Vec<u64>,

@@ -13,6 +13,7 @@
 mod drive;
 mod durable;
 mod events;
+#[cfg(any(feature = "commitlog", feature = "fjall", feature = "redb", feature = "rusqlite"))]
 mod grouped;
 mod machine;
 mod report;

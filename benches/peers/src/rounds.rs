@@ -201,11 +201,15 @@ enum Directory {
 }
 
 fn one(work: &str, round: usize, task: &Task, directory: Directory) -> Measured {
-    let done = match directory {
-        Directory::New => std::fs::create_dir(&task.directory).map_err(Into::into),
+    let made = match directory {
+        Directory::New => std::fs::create_dir(&task.directory),
         Directory::Old => Ok(()),
     };
-    let done = done.and_then(|()| process(task, Command::new(std::env::current_exe()?)));
+    let done = made.map_err(Into::into).and_then(|()| {
+        // What the store before has left unwritten is not this one's.
+        rustix::fs::syncfs(File::open(&task.directory)?)?;
+        process(task, Command::new(std::env::current_exe()?))
+    });
     let loads = matches!(task.work, Work::Load | Work::Read);
     let (samples, failed) = match done {
         Ok(samples) => (samples, None),

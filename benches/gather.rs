@@ -1,5 +1,5 @@
 //! Measures the writer's step over a disk in memory: take what waits, decide, number, frame, write,
-//! sync. The simulated disk's own bookkeeping is in it.
+//! sync. The disk's own bookkeeping is in it, some microseconds a group.
 
 #[path = "common/stepped.rs"]
 mod stepped;

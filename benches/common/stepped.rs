@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use paperchase::measuring::Stages;
 use paperchase::{NewEvent, Options};
 
-/// Events after which the log is made anew, so that memory stays small.
-const LOG_EVENTS: u64 = 20_000;
+/// Events after which the log is made anew: what the disk in memory adds to a group grows with its
+/// files.
+const LOG_EVENTS: u64 = 2_000;
 
 /// How long the stages took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,7 +28,7 @@ fn timed<T>(took: &mut Duration, step: impl FnOnce() -> T) -> T {
 
 /// A log that one group has passed through: the first of a chunk writes its header, too.
 fn open(appends: u64) -> (Stages, u64) {
-    let stages = Stages::open(Options::new().chunk_size(16 << 20));
+    let stages = Stages::open(Options::new().chunk_size(1 << 20));
     let mut stages = stages.expect("memory is a sound disk");
     let mut end = 0;
     group(&mut stages, &mut end, appends);

@@ -42,6 +42,7 @@
 //! - `cli`: the binary `paperchase`. Without it the library has few dependencies.
 //! - `sim`: a disk and clocks in memory, the modules' `SimDisk` and `SimClock`, for tests. Without
 //!   it they are not compiled.
+//! - `bench`: doors for the benchmarks of this package. Nothing behind it is promised.
 
 #[cfg(not(all(unix, target_pointer_width = "64")))]
 compile_error!("paperchase needs a 64-bit Unix, because it maps whole files");
@@ -84,6 +85,10 @@ pub mod cli;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod measuring;
 
 pub use append::{Append, Appended, StreamAppended};
 pub use chunk::recover::Cut;

@@ -8,6 +8,8 @@ mod beside;
 mod consume;
 mod engine;
 mod follow;
+#[cfg(feature = "bench")]
+pub(crate) mod measured;
 mod reader;
 mod recovery;
 mod submit;

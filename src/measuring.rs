@@ -48,9 +48,9 @@ impl Index {
     pub fn insert(&mut self, stream: &str, version: u64, event_type: &str) {
         self.0.insert(&Entry {
             offset: self.0.event_count(),
-            stream,
+            stream: stream.as_bytes(),
             version: StreamVersion::new(version),
-            event_type,
+            event_type: event_type.as_bytes(),
             tags: &[],
             operation: None,
         });

@@ -204,7 +204,7 @@ fn run_keeper(core: &Core, keeper: &mut Keeper) -> Result<()> {
                 sheet.wait(|| core.supply.wait_for_kick(left));
             }
             Step::Idle | Step::Blocked | Step::Gather { .. } => {
-                sheet.wait(|| core.supply.wait_for_kick(ROOM_WAIT_MAX))
+                sheet.wait(|| core.supply.wait_for_kick(ROOM_WAIT_MAX));
             }
         }
     }

@@ -1,10 +1,11 @@
 //! Tests of the batching with real threads, on a disk in memory whose syncs take a time.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::{event, open_with};
 use super::failing_disk;
+use crate::clock::{Clock, SystemClock};
 use crate::event::Expected;
 use crate::log::Log;
 use crate::options::Options;
@@ -12,16 +13,17 @@ use crate::options::Options;
 /// Appends per second and the 99th percentile of their times, in a closed loop of `clients`
 /// threads for `time`.
 fn closed_loop(log: &Log, clients: usize, time: Duration) -> (f64, Duration) {
-    let begun = Instant::now();
+    let clock = SystemClock::default();
     let mut all: Vec<Duration> = std::thread::scope(|scope| {
+        let clock = &clock;
         let client = |number: usize| {
             let stream = format!("client-{number}");
             let mut times = Vec::new();
-            while begun.elapsed() < time {
-                let sent = Instant::now();
+            while clock.monotonic() < time {
+                let sent = clock.monotonic();
                 let ack = log.append(&stream, Expected::Any, [event(1)]).unwrap();
                 ack.wait().unwrap();
-                times.push(sent.elapsed());
+                times.push(clock.monotonic() - sent);
             }
             times
         };
@@ -30,7 +32,7 @@ fn closed_loop(log: &Log, clients: usize, time: Duration) -> (f64, Duration) {
         clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
     });
     all.sort_unstable();
-    (all.len() as f64 / begun.elapsed().as_secs_f64(), all[all.len() * 99 / 100])
+    (all.len() as f64 / clock.monotonic().as_secs_f64(), all[all.len() * 99 / 100])
 }
 
 fn measured(options: Options, sync: u64, clients: usize, time: Duration) -> (f64, Duration) {

@@ -5,14 +5,13 @@
 //! exits with 1. Says what the figures cannot carry. Never measures on another directory than it
 //! names; removes only what it made.
 
+use std::io::{self, Write};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use clap::ValueEnum;
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::{CliError, Outcome};
@@ -21,6 +20,7 @@ use crate::format::checksum::LogSalt;
 use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE, event};
 use crate::{APPEND_SIZE_MAX, AppendError, Durability, Options};
 
+mod assemble;
 mod check;
 mod drive;
 mod executor;
@@ -36,7 +36,7 @@ mod report;
 use idle::Idle;
 use ledger::StreamLedger;
 use payload::{Identity, Pool};
-use report::Report;
+use report::{DurabilityMode, Report};
 
 /// Room for everything else that an event holds is left below the log's limit.
 const PAYLOAD_SIZES: RangeInclusive<usize> = payload::HEAD_SIZE..=15 << 20;
@@ -52,7 +52,7 @@ const TIME_MAX: Duration = Duration::from_secs(86_400);
 Examples:
   paperchase stress
   paperchase stress --clients 64 --async --seconds 60 --warmup 5 --probe
-  paperchase stress --dir /mnt/disk/try --batch 10 --size 1KiB --json | jq .latency_us")]
+  paperchase stress --dir /mnt/disk/try --batch 10 --json | jq '.loops[0].service.named'")]
 pub(super) struct Args {
     /// Clients that append at the same time, one thread each.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one())]
@@ -107,15 +107,6 @@ pub(super) struct Args {
     json: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-enum DurabilityMode {
-    /// After fdatasync.
-    Sync,
-    /// After the operating system took the bytes; a power failure can lose acked events.
-    Os,
-}
-
 impl Args {
     fn log_options(&self) -> Options {
         let mut options = Options::new().durability(match self.durability {
@@ -159,16 +150,20 @@ pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     let closed = log.close();
     let checked = drive::check_again(&place.path, &pool, &driven, &clock);
     let after = probe()?;
-    let mut report = Report::new(args, &options, &driven, checked);
-    report.idle_wakes = idle_wakes;
-    report.look_around(args, &place.path);
-    report.add_probes(before, after);
+    let mut report = assemble::begin(args, &options, &place.path);
+    let mut driven_loop = assemble::closed(args, &driven, checked);
+    driven_loop.counts.idle_wakes = idle_wakes;
     if let Err(error) = closed {
-        report.failure.get_or_insert_with(|| error.to_string());
+        driven_loop.failure.get_or_insert_with(|| error.to_string());
     }
-    report.print(args.json).map_err(|error| CliError::output(&error))?;
-    match &report.failure {
-        _ if !report.ledger.ok => Ok(Outcome::Damage),
+    report.loops.push(driven_loop);
+    report.interrupted = driven.interrupted;
+    report.add_probes(before, after);
+    report.annotate();
+    print(&report, args.json).map_err(|error| CliError::output(&error))?;
+    let found = &report.loops[0];
+    match &found.failure {
+        _ if !found.ledger.ok => Ok(Outcome::Damage),
         Some(failure) if matches!(driven.tally.failure, Some(AppendError::Full)) => {
             let next = "free some space, or name a directory on a larger disk with --dir";
             Err(CliError::cannot(failure).next(next))
@@ -177,6 +172,18 @@ pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
         None if driven.interrupted => Ok(Outcome::Interrupted),
         None => Ok(Outcome::Good),
     }
+}
+
+/// Prints a report to stdout.
+fn print(report: &Report, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, report)?;
+        writeln!(out)?;
+    } else {
+        out.write_all(report::text::render(report).as_bytes())?;
+    }
+    out.flush()
 }
 
 /// Refuses appends that no chunk could take.

@@ -17,9 +17,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::{Ack, AppendError, Appended, Expected, Log};
 
 use super::executor::{Yield, run_all};
-use super::figures::histogram;
 use super::ledger::StreamLedger;
 use super::payload::{Identity, Pool};
+use super::report::histogram;
 
 /// How long a client rests when everything it sent was refused.
 const REFUSED_PAUSE: Duration = Duration::from_millis(1);

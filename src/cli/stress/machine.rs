@@ -1,33 +1,16 @@
-//! Owns what is told about the machine beside the figures: cores, kernel, the file system under the
-//! log, and the processor time of this process.
+//! Owns what is told about the machine beside the figures: processor, cores, memory, kernel, the
+//! file system under the log, and the processor time of this process.
 //!
 //! Promises: nothing here can fail a run; what the system does not tell is left out. Never measures
 //! the log.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use serde::Serialize;
+use super::report::{Machine, Mount};
 
 /// Ticks of processor time in a second, as `/proc` counts them on Linux.
 const TICKS_PER_SECOND: u64 = 100;
-
-/// Where a run took place.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Machine {
-    pub(super) cores: usize,
-    pub(super) kernel: Option<String>,
-    pub(super) directory: PathBuf,
-    pub(super) mount: Option<Mount>,
-}
-
-/// The file system that holds a directory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Mount {
-    pub(super) device: String,
-    pub(super) filesystem: String,
-    pub(super) options: String,
-}
 
 impl Machine {
     /// This machine, with the file system of an existing directory.
@@ -36,10 +19,12 @@ impl Machine {
         let read = |path| std::fs::read_to_string(path).ok();
         let mounts = read("/proc/self/mountinfo").unwrap_or_default();
         Self {
+            cpu: read("/proc/cpuinfo").and_then(|text| value(&text, "model name")),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_bytes: read("/proc/meminfo").and_then(|text| memory_in(&text)),
             kernel: read("/proc/sys/kernel/osrelease").map(|text| text.trim().to_owned()),
             mount: mount_of(&mounts, &directory),
-            directory,
+            directory: directory.display().to_string(),
         }
     }
 
@@ -48,6 +33,18 @@ impl Machine {
         let names = ["tmpfs", "ramfs"];
         self.mount.as_ref().is_some_and(|mount| names.contains(&mount.filesystem.as_str()))
     }
+}
+
+/// The value of the first line `name : value`.
+fn value(text: &str, name: &str) -> Option<String> {
+    let mut fields = text.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = fields.find(|(field, _)| field.trim() == name)?;
+    Some(value.trim().to_owned())
+}
+
+fn memory_in(text: &str) -> Option<u64> {
+    let kibibytes: u64 = value(text, "MemTotal")?.strip_suffix(" kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
 }
 
 /// Processor time that this process has used, in steps of 10 ms.
@@ -69,12 +66,13 @@ fn cpu_time_in(stat: &str) -> Option<Duration> {
 fn mount_of(mounts: &str, directory: &Path) -> Option<Mount> {
     let holding = mounts.lines().filter_map(|line| {
         let (place, kind) = line.split_once(" - ")?;
-        let mut place = place.split(' ').skip(4);
-        let path = Path::new(place.next()?);
+        let mut place = place.split(' ').skip(2);
+        let number = place.next()?.to_owned();
+        let path = Path::new(place.nth(1)?);
         let options = place.next()?;
         let mut kind = kind.split(' ');
         let (filesystem, device) = (kind.next()?.to_owned(), kind.next()?.to_owned());
-        let mount = Mount { device, filesystem, options: options.to_owned() };
+        let mount = Mount { device, number, filesystem, options: options.to_owned() };
         directory.starts_with(path).then_some((path.as_os_str().len(), mount))
     });
     holding.max_by_key(|(length, _)| *length).map(|(_, mount)| mount)
@@ -97,6 +95,15 @@ mod tests {
         assert_eq!(device("relative"), None);
         let mount = mount_of(mounts, Path::new("/data/log")).unwrap();
         assert_eq!((mount.filesystem.as_str(), mount.options.as_str()), ("xfs", "rw,noatime"));
+        assert_eq!(mount.number, "8:2");
+    }
+
+    #[test]
+    fn names_and_amounts_are_found() {
+        let text = "processor\t: 0\nmodel name\t: A B: C\n";
+        assert_eq!(value(text, "model name").as_deref(), Some("A B: C"));
+        assert_eq!(memory_in("MemFree: 1 kB\nMemTotal:       24 kB\n"), Some(24 << 10));
+        assert_eq!(memory_in("MemTotal: many"), None);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use super::report::{Machine, Mount};
 
+/// What the names of the log's threads begin with, as `/proc` shows them.
+const LOG_THREADS: &str = "(paperchase-";
 /// Ticks of processor time in a second, as `/proc` counts them on Linux.
 const TICKS_PER_SECOND: u64 = 100;
 
@@ -50,6 +52,49 @@ fn memory_in(text: &str) -> Option<u64> {
 /// Processor time that this process has used, in steps of 10 ms.
 pub(super) fn cpu_time() -> Option<Duration> {
     cpu_time_in(&std::fs::read_to_string("/proc/self/stat").ok()?)
+}
+
+/// Processor time that the threads of logs in this process have used, in steps of 10 ms a thread.
+pub(super) fn log_cpu_time() -> Option<Duration> {
+    let tasks = std::fs::read_dir("/proc/self/task").ok()?;
+    let mut sum = Duration::ZERO;
+    for task in tasks.flatten() {
+        // A thread that has just ended has no file any more.
+        let Ok(stat) = std::fs::read_to_string(task.path().join("stat")) else { continue };
+        if stat.contains(LOG_THREADS) {
+            sum += cpu_time_in(&stat)?;
+        }
+    }
+    Some(sum)
+}
+
+/// What a block device has counted since the system started, for whomever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DeviceCounts {
+    pub(super) name: String,
+    pub(super) writes: u64,
+    pub(super) sectors: u64,
+    pub(super) flushes: Option<u64>,
+}
+
+/// The counts of the device under a mount.
+pub(super) fn device_counts(mount: &Mount) -> Option<DeviceCounts> {
+    device_in(&std::fs::read_to_string("/proc/diskstats").ok()?, &mount.number)
+}
+
+fn device_in(text: &str, number: &str) -> Option<DeviceCounts> {
+    text.lines().find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let count = |index: usize| fields.get(index)?.parse().ok();
+        let (major, minor) = number.split_once(':')?;
+        (fields.get(..2)? == [major, minor]).then_some(())?;
+        Some(DeviceCounts {
+            name: (*fields.get(2)?).to_owned(),
+            writes: count(7)?,
+            sectors: count(9)?,
+            flushes: count(18),
+        })
+    })
 }
 
 fn cpu_time_in(stat: &str) -> Option<Duration> {
@@ -104,6 +149,16 @@ mod tests {
         assert_eq!(value(text, "model name").as_deref(), Some("A B: C"));
         assert_eq!(memory_in("MemFree: 1 kB\nMemTotal:       24 kB\n"), Some(24 << 10));
         assert_eq!(memory_in("MemTotal: many"), None);
+    }
+
+    #[test]
+    fn the_writes_of_a_device_are_found() {
+        let text = "   7 0 loop0 1 2 3 4 5 6 7 8 9 10 11\n 254       0 vda 88 32 53 20 435 72 \
+            269 134 0 350 353 21 40 20 46 191 12\n";
+        let found = device_in(text, "254:0").unwrap();
+        assert_eq!((found.name.as_str(), found.writes, found.sectors), ("vda", 435, 269));
+        assert_eq!((found.flushes, device_in(text, "7:0").unwrap().flushes), (Some(191), None));
+        assert_eq!(device_in(text, "8:0"), None);
     }
 
     #[test]

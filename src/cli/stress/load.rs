@@ -127,7 +127,8 @@ impl Tally {
     /// Counts appends that were due and have no answer: slower than all others.
     pub(super) fn unanswered(&mut self, count: u64) {
         self.unanswered += count;
-        if let Some(response) = &mut self.response {
+        // To record a value no times would still raise the maximum to it.
+        if let Some(response) = self.response.as_mut().filter(|_| count > 0) {
             response.saturating_record_n(TIME_NS_MAX, count);
         }
     }

@@ -20,7 +20,7 @@ use crate::{Log, Stats, Timestamp};
 
 use super::figures::per;
 use super::load::{Window, now};
-use super::report::{Interval, histogram};
+use super::report::{Interval, TIME_NS_MAX, histogram};
 use super::target::sleep_exactly;
 
 const INTERVAL: u64 = 1_000_000_000;
@@ -48,7 +48,7 @@ impl Slot {
         self.acked.fetch_add(events, Ordering::Relaxed);
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         current.0 += events;
-        current.1.saturating_record(nanos);
+        current.1.record(nanos.min(TIME_NS_MAX)).expect("it grows to what it is given");
     }
 
     fn take(&self) -> (u64, Histogram<u64>) {

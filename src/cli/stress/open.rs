@@ -190,12 +190,18 @@ pub(super) struct Passer<'a> {
     clock: &'a SystemClock,
     alarm: Arc<Alarm>,
     waker: Waker,
-    to: Sender<Passed>,
+    /// Always there until it is dropped.
+    to: Option<Sender<Passed>>,
 }
 
 impl<'a> Passer<'a> {
     pub(super) fn new(clock: &'a SystemClock, alarm: &Arc<Alarm>, to: Sender<Passed>) -> Self {
-        Self { clock, alarm: Arc::clone(alarm), waker: Waker::from(Arc::clone(alarm)), to }
+        Self {
+            clock,
+            alarm: Arc::clone(alarm),
+            waker: Waker::from(Arc::clone(alarm)),
+            to: Some(to),
+        }
     }
 
     pub(super) fn pass(&self, parcel: Parcel, mut ack: Ack) {
@@ -206,7 +212,7 @@ impl<'a> Passer<'a> {
         };
         let answered = matches!(passed, Passed::Answered(..));
         // The collector lives until this channel ends.
-        let _ = self.to.send(passed);
+        let _ = self.to.as_ref().map(|to| to.send(passed));
         // An answer that came before the append was passed on has woken a collector that did not
         // find it.
         if answered || self.alarm.calls.load(Ordering::Acquire) != calls {
@@ -217,12 +223,38 @@ impl<'a> Passer<'a> {
 
 impl Drop for Passer<'_> {
     fn drop(&mut self) {
-        // So that the collector sees the end of the channel, which ends behind this.
+        // In this order, so that the collector sees the end of the channel.
+        self.to = None;
         self.alarm.wake_by_ref();
     }
 }
 
+impl Passed {
+    fn is_answered(&self) -> bool {
+        match self {
+            Self::Waiting(_, ack) => ack.is_ready(),
+            Self::Answered(..) => true,
+        }
+    }
+
+    fn settle(self, book: &mut Book<'_>, clock: &SystemClock) {
+        let (parcel, at, answer) = match self {
+            Self::Waiting(parcel, ack) => (parcel, now(clock), ack.wait()),
+            Self::Answered(parcel, at, answer) => (parcel, at, answer),
+        };
+        book.settle(&parcel, at, answer);
+    }
+
+    fn give_up(&self, book: &mut Book<'_>) {
+        let (Self::Waiting(parcel, _) | Self::Answered(parcel, ..)) = self;
+        book.give_up(parcel);
+    }
+}
+
 /// Takes the answers of one sender until it has ended and all are there, or the limit has come.
+///
+/// They are noted in the order of the sender, which is that of the log: an answer that was there at
+/// once stands behind those before it all the same.
 pub(super) fn collect(
     from: &Receiver<Passed>,
     alarm: &Alarm,
@@ -232,36 +264,104 @@ pub(super) fn collect(
 ) -> (Tally, Vec<StreamLedger>) {
     let tally = RefCell::new(Tally::new(true));
     let mut book = Book::new(owner, &tally, window, slot);
-    let mut waiting: VecDeque<(Parcel, Ack)> = VecDeque::new();
-    let mut ended = false;
+    let mut waiting: VecDeque<Passed> = VecDeque::new();
     alarm.collector.get_or_init(std::thread::current);
-    while !(ended && waiting.is_empty()) {
+    loop {
         alarm.rung.store(false, Ordering::Release);
-        loop {
+        let ended = loop {
             match from.try_recv() {
-                Ok(Passed::Waiting(parcel, ack)) => waiting.push_back((parcel, ack)),
-                Ok(Passed::Answered(parcel, at, answer)) => {
-                    book.settle(&parcel, at, answer);
-                }
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => {
-                    ended = true;
-                    break;
-                }
+                Ok(passed) => waiting.push_back(passed),
+                Err(end) => break end == TryRecvError::Disconnected,
             }
-        }
-        // Answers come in the order of the log, which is that of the sender.
-        while waiting.front().is_some_and(|(_, ack)| ack.is_ready()) {
-            if let Some((parcel, ack)) = waiting.pop_front() {
-                book.settle(&parcel, now(clock), ack.wait());
-            }
+        };
+        while let Some(passed) = waiting.pop_front_if(|passed| passed.is_answered()) {
+            passed.settle(&mut book, clock);
         }
         if ended && now(clock) > limit {
-            waiting.drain(..).for_each(|(parcel, _)| book.give_up(&parcel));
-        } else if !alarm.rung.load(Ordering::Acquire) {
+            waiting.drain(..).for_each(|passed| passed.give_up(&mut book));
+        }
+        if ended && waiting.is_empty() {
+            break;
+        }
+        if !alarm.rung.load(Ordering::Acquire) {
             std::thread::park_timeout(LOOK);
         }
     }
     let ledgers = book.ledgers;
     (tally.into_inner(), ledgers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::append::{Stored, Versions};
+    use crate::disk::map::Home;
+    use crate::stage::ack::{Lounge, Promise, promise};
+    use crate::{Position, StreamVersion, Timestamp};
+
+    fn parcel(sequence: u64) -> Parcel {
+        let (stream, batch, bytes, conditional) = (0, 1, 16, false);
+        Parcel { due: 0, sent: 0, stream, sequence, batch, bytes, conditional }
+    }
+
+    fn asked() -> (Promise, Ack) {
+        let clock = Arc::new(SystemClock::default());
+        promise(&Arc::new(Lounge::new(Duration::ZERO, clock, Home::default())), Vec::new())
+    }
+
+    fn stored(number: u64) -> Stored {
+        let (position, version) = (Position::new(number), StreamVersion::new(number));
+        Stored {
+            first_position: position,
+            last_position: position,
+            events: 1,
+            version,
+            time: Timestamp::default(),
+            repeated: false,
+            versions: Versions::One(version, version),
+        }
+    }
+
+    /// Passes on two appends, the second of which is answered at once, and the first later or
+    /// never.
+    fn collect_two(first: Option<u64>, limit: u64) -> (Tally, Vec<StreamLedger>) {
+        let (clock, window, slot) = (SystemClock::default(), Window::new(0, u64::MAX), Slot::new());
+        let (to, from) = std::sync::mpsc::channel();
+        let alarm = Arc::new(Alarm::default());
+        let (early, ack) = asked();
+        std::thread::scope(|scope| {
+            let (shared, clock, owned) = (&alarm, &clock, ((0, 1), &window, &slot));
+            let collector = scope.spawn(move || collect(&from, shared, clock, owned, limit));
+            let passer = Passer::new(clock, &alarm, to);
+            passer.pass(parcel(0), ack);
+            let (late, ack) = asked();
+            late.answer(Ok(stored(1)));
+            passer.pass(parcel(1), ack);
+            if let Some(number) = first {
+                early.answer(Ok(stored(number)));
+                drop(passer);
+                return collector.join().unwrap();
+            }
+            drop(passer);
+            let collected = collector.join().unwrap();
+            drop(early);
+            collected
+        })
+    }
+
+    #[test]
+    fn answers_are_noted_in_the_order_of_the_sender() {
+        for _ in 0..50 {
+            let (tally, ledgers) = collect_two(Some(0), u64::MAX);
+            let order: Vec<_> = ledgers[0].acked().map(|acked| acked.sequence).collect();
+            assert_eq!((order, tally.acked), (vec![0, 1], 2));
+        }
+    }
+
+    #[test]
+    fn what_has_no_answer_at_the_limit_is_given_up_and_counts_as_slowest() {
+        let (tally, ledgers) = collect_two(None, 0);
+        assert_eq!((tally.unanswered, ledgers[0].unanswered.count()), (2, 2));
+        assert!(tally.response.unwrap().min() >= super::super::report::TIME_NS_MAX / 2);
+    }
 }

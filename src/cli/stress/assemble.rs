@@ -82,13 +82,14 @@ fn title(args: &Args, settings: &Settings) -> String {
         DurabilityMode::Os => "OS (NOT durable against power failure)",
     };
     let Settings { clients, driver, pipeline, batch, size, seconds, warmup_s, .. } = settings;
-    let senders = if *clients == 1 { "1 sender".to_owned() } else { format!("{clients} senders") };
+    let senders = show::counted((*clients).into(), "sender");
+    let clients = show::counted((*clients).into(), "client");
     let plan = match args.arrivals.unwrap_or_default() {
         super::report::Arrivals::Poisson => "Poisson arrivals",
         super::report::Arrivals::Constant => "constant arrivals",
     };
     let load = match settings.mode {
-        Mode::Closed => format!("{clients} clients ({driver}), {pipeline} in flight each"),
+        Mode::Closed => format!("{clients} ({driver}), {pipeline} in flight each"),
         Mode::Open => {
             let rate = settings.rate.unwrap_or_default();
             format!("{rate} appends/s, {plan}, {senders}")

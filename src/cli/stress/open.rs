@@ -211,8 +211,10 @@ impl<'a> Passer<'a> {
             Poll::Ready(answer) => Passed::Answered(parcel, now(self.clock), answer),
         };
         let answered = matches!(passed, Passed::Answered(..));
-        // The collector lives until this channel ends.
-        let _ = self.to.as_ref().map(|to| to.send(passed));
+        if let Some(to) = &self.to {
+            // The collector lives until this channel ends.
+            let _ = to.send(passed);
+        }
         // An answer that came before the append was passed on has woken a collector that did not
         // find it.
         if answered || self.alarm.calls.load(Ordering::Acquire) != calls {

@@ -358,3 +358,58 @@ impl Lines {
 fn micros_of(nanos: f64) -> String {
     format!("{:.2}", nanos / 1e3)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Knee, Point, Rate};
+    use super::*;
+
+    fn report() -> Report {
+        let point =
+            |valid| Point { planned_rate: 1_000.0, p999_ns: 250_000, valid, ..Point::default() };
+        let knee = Knee {
+            planned_rate: 1_000.0,
+            p999_ns: 250_000,
+            beyond: Some("at 2000/s only 80 % are acked in time".to_owned()),
+            ..Knee::default()
+        };
+        let planned = Some(Rate { appends: 2_000.0, ..Rate::default() });
+        let void = vec!["the sender itself was late".to_owned()];
+        let rate = Loop { kind: Mode::Open, planned, ..Loop::default() };
+        Report {
+            loops: vec![Loop::default(), rate.clone(), Loop { void, ..rate }],
+            sweep: Some(Sweep {
+                closed_maximum: 2_500.0,
+                points: vec![point(true), point(false)],
+                knee: Some(knee),
+            }),
+            valid: true,
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn a_sweep_is_one_table_with_its_knee_and_what_is_void() {
+        let text = render(&report());
+        assert_eq!(text.matches("<- knee").count(), 1, "{text}");
+        assert!(text.contains("VOID at 2,000/s: the sender itself was late"), "{text}");
+        let knee = "knee: 1,000 appends/s at p99.9 <= 250.0 us; beyond: at 2000/s only 80 %";
+        assert!(text.contains(knee), "{text}");
+        assert_eq!(text.matches("ledger").count(), 1, "the rates have no page of their own");
+        assert!(!text.contains("do not quote"), "{text}");
+        assert!(render(&Report { valid: false, ..report() }).contains("do not quote"));
+    }
+
+    #[test]
+    fn a_report_is_read_as_it_was_written() {
+        let written = serde_json::to_string(&report()).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&written).unwrap(), report());
+    }
+
+    #[test]
+    fn times_are_told_in_microseconds() {
+        assert_eq!((micros(999).as_str(), micros(1_234_567).as_str()), ("0.9", "1,234.5"));
+        assert_eq!(micros(250_000_000), "250,000");
+        assert_eq!(micros(super::super::TIME_NS_MAX), "never");
+    }
+}

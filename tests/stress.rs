@@ -177,6 +177,37 @@ fn a_named_directory_is_kept_and_never_shared() {
 }
 
 #[test]
+fn a_run_is_shown_as_a_page_and_compared() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let [saved, page, compared] = ["run.json", "run.html", "compared.html"]
+        .map(|name| dir.path().join(name).display().to_string());
+    let run = stress(&format!("--json --seconds 0.5 --warmup 0 --clients 2 --html {page}"));
+    assert!(run.status.success(), "{run:?}");
+    std::fs::write(&saved, &run.stdout).expect("a saved run");
+    let html = std::fs::read_to_string(&page).expect("a page");
+    assert!(html.starts_with("<!doctype html>") && html.contains("ledger ok"), "{html}");
+    assert!(!html.contains("<script") && !html.contains("NaN"), "{html}");
+    let again = stress(&format!("--from {saved}"));
+    assert!(String::from_utf8_lossy(&again.stdout).contains("ledger ok"), "{again:?}");
+    let found = report(&format!("--compare {saved} {saved},{saved} --html {compared}"));
+    assert_eq!(found["differences"], Value::Array(Vec::new()));
+    assert_eq!(found["groups"][0]["rows"][0]["ratio"]["max"], 1.0);
+    assert!(std::fs::read_to_string(&compared).expect("a page").contains("B against A"));
+    let cases = [
+        (format!("--compare {saved} {saved}x"), 3, "there is no file"),
+        (format!("--from {page}"), 2, "is not JSON"),
+        (format!("--html {page}/page.html"), 2, "no such place"),
+        ("--accept-void".to_owned(), 2, "--compare"),
+    ];
+    for (arguments, code, why) in cases {
+        let output = stress(&arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments}: {errors}");
+        assert!(errors.contains(why), "{arguments}: {errors}");
+    }
+}
+
+#[test]
 fn a_run_that_cannot_be_is_refused_before_it_begins() {
     let dir = tempfile::tempdir().expect("a directory");
     let place = dir.path().join("log");

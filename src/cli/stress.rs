@@ -16,9 +16,11 @@ mod args;
 mod assemble;
 mod audience;
 mod check;
+mod compare;
 mod drive;
 mod executor;
 mod figures;
+mod html;
 mod idle;
 mod judge;
 mod ledger;
@@ -31,6 +33,7 @@ mod plan;
 mod probe;
 mod pulse;
 mod report;
+mod saved;
 mod target;
 
 pub(super) use args::Args;
@@ -43,6 +46,9 @@ const SWEEP: [f64; 9] = [10.0, 25.0, 50.0, 70.0, 80.0, 90.0, 95.0, 100.0, 110.0]
 
 /// Runs the harness.
 pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
+    if let Some(outcome) = args.saved.answer(args.json)? {
+        return Ok(outcome);
+    }
     let options = args.log_options();
     options.check().map_err(|error| CliError::open("the log", &error))?;
     args.check(options.chunk_size)?;
@@ -76,7 +82,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     report.interrupted = interrupted.load(Ordering::Relaxed);
     report.add_probes(before, after);
     report.annotate();
+    let page = args.saved.page(&report);
     print(&report, args.json).map_err(|error| CliError::output(&error))?;
+    page?;
     outcome(&report, full)
 }
 
@@ -134,13 +142,19 @@ fn outcome(report: &Report, full: bool) -> Result<Outcome, CliError> {
 
 /// Prints a report to stdout.
 fn print(report: &Report, json: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
     if json {
-        serde_json::to_writer_pretty(&mut out, report)?;
-        writeln!(out)?;
+        let mut text = serde_json::to_vec_pretty(report)?;
+        text.push(b'\n');
+        put(&text)
     } else {
-        out.write_all(report::text::render(report).as_bytes())?;
+        put(report::text::render(report).as_bytes())
     }
+}
+
+/// Hands all of it to stdout.
+fn put(text: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text)?;
     out.flush()
 }
 

@@ -14,6 +14,7 @@ use super::mix::{Batches, Sizes, Skew};
 use super::payload::{Identity, Pool};
 use super::plan::Mix;
 use super::report::{Arrivals, DurabilityMode, Mode, WhenFull};
+use super::saved::Saved;
 use crate::format::checksum::LogSalt;
 use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE, event};
 use crate::{APPEND_SIZE_MAX, Durability, Options};
@@ -42,7 +43,8 @@ Examples:
   paperchase stress --rate 20000 --seconds 60 --probe --hlog run.hlog
   paperchase stress --rate 5000 --size lognormal:512:1 --batch uniform:1..4 --streams 1000 \\
       --skew zipf:1 --conditions 20 --readers 1 --subscribers 1
-  paperchase stress --sweep --seconds 60 --json > sweep.json
+  paperchase stress --sweep --seconds 60 --json --html sweep.html > sweep.json
+  paperchase stress --compare a1.json,a2.json,a3.json b1.json,b2.json,b3.json
   paperchase stress --dir /mnt/disk/try --batch 10 --json | jq '.loops[0].service.named'
 
 Exit codes: 0 the figures stand, 1 the log lost or altered events, 2 wrong usage, 3 the run failed,
@@ -145,6 +147,8 @@ pub(in super::super) struct Args {
     /// Also write the latencies of each second to a file in the format of HdrHistogram logs.
     #[arg(long, value_name = "FILE", conflicts_with = "sweep", help_heading = "Result")]
     pub(super) hlog: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) saved: Saved,
 }
 
 impl Args {

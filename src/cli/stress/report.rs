@@ -12,7 +12,7 @@ use super::check::Verdict;
 mod distribution;
 pub(super) mod text;
 
-pub(super) use distribution::{Distribution, Rung, TIME_NS_MAX, histogram};
+pub(super) use distribution::{Distribution, NAMED, Rung, TIME_NS_MAX, histogram};
 
 /// The version of this layout. Fields may be added under the same one; a field that goes or changes
 /// its meaning takes the next.

@@ -1,202 +1,161 @@
-//! Owns the load harness: what can be asked of it, and the order of a run: probe, load, close, open
-//! again, check, probe, report.
+//! Owns the load harness: the order of a run: probe, loads with their checks, probe, report.
 //!
 //! Promises: figures come with the verdict over every acked event, and a run whose log lost one
 //! exits with 1. Says what the figures cannot carry. Never measures on another directory than it
 //! names; removes only what it made.
 
-use std::ops::RangeInclusive;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
-
-use clap::ValueEnum;
-use serde::Serialize;
-use uuid::Uuid;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{CliError, Outcome};
 use crate::clock::SystemClock;
-use crate::format::checksum::LogSalt;
-use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE, event};
-use crate::{APPEND_SIZE_MAX, AppendError, Durability, Options};
 
+mod args;
+mod assemble;
+mod audience;
 mod check;
+mod compare;
 mod drive;
 mod executor;
 mod figures;
+mod html;
 mod idle;
+mod judge;
 mod ledger;
 mod load;
 mod machine;
+mod mix;
+mod open;
 mod payload;
+mod plan;
 mod probe;
+mod pulse;
 mod report;
+mod saved;
+mod target;
 
-use idle::Idle;
-use ledger::StreamLedger;
-use payload::{Identity, Pool};
-use report::Report;
+pub(super) use args::Args;
+use drive::{Bench, Kind};
+use payload::Pool;
+use report::{Loop, Mode, Report};
 
-/// Room for everything else that an event holds is left below the log's limit.
-const PAYLOAD_SIZES: RangeInclusive<usize> = payload::HEAD_SIZE..=15 << 20;
-const TIME_MAX: Duration = Duration::from_secs(86_400);
-
-/// Load a log, measure it, and check afterwards that every acked event is there.
-///
-/// Closed loop: each client waits for an ack before it sends again, so a stalled log is asked less,
-/// and latencies are times of service. Ctrl-C ends the load early; the events are checked all the
-/// same.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  paperchase stress
-  paperchase stress --clients 64 --async --seconds 60 --warmup 5 --probe
-  paperchase stress --dir /mnt/disk/try --batch 10 --size 1KiB --json | jq .latency_us")]
-pub(super) struct Args {
-    /// Clients that append at the same time, one thread each.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one())]
-    clients: u32,
-    /// Length of the measured part of the run.
-    #[arg(long, value_name = "S", default_value = "5", value_parser = some_seconds)]
-    seconds: Duration,
-    /// Length of the part before it, which is not measured.
-    #[arg(long, value_name = "S", default_value = "1", value_parser = seconds)]
-    warmup: Duration,
-    /// Payload of an event in bytes, at least 16.
-    #[arg(long, value_name = "B", default_value = "256", value_parser = super::args::size)]
-    size: u64,
-    /// Appends that each client has in flight.
-    #[arg(long, value_name = "D", default_value_t = 1, value_parser = at_least_one())]
-    pipeline: u32,
-    /// Events in each append.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one())]
-    batch: u32,
-    /// Streams of each client, used in turn.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one())]
-    streams: u32,
-    /// All clients are futures on one thread, in place of a thread each.
-    #[arg(long = "async")]
-    asynchronous: bool,
-    /// Idle subscriptions, each to a stream that gets no events.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    subscriptions: u32,
-    /// An empty or missing directory for the log, which is kept. Without it: a temporary one.
-    #[arg(long, value_name = "DIR")]
-    dir: Option<PathBuf>,
-    /// Capacity of a chunk of the log in bytes.
-    #[arg(long, value_name = "SIZE", value_parser = super::args::size)]
-    chunk_size: Option<u64>,
-    /// Longest time that written appends wait for their flush, such as `2ms`.
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    max_delay: Option<Duration>,
-    /// Longest time that a waiting client spins before it sleeps, such as `100us`.
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    spin: Option<Duration>,
-    /// When an append is acked.
-    #[arg(long, value_enum, default_value_t = DurabilityMode::Sync)]
-    durability: DurabilityMode,
-    /// What the payloads are made from.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
-    /// Also measure the bare disk: 4 KiB pwrite and fdatasync for 2 s before and 2 s after.
-    #[arg(long)]
-    probe: bool,
-    /// Print one JSON object.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-enum DurabilityMode {
-    /// After fdatasync.
-    Sync,
-    /// After the operating system took the bytes; a power failure can lose acked events.
-    Os,
-}
-
-impl Args {
-    fn log_options(&self) -> Options {
-        let mut options = Options::new().durability(match self.durability {
-            DurabilityMode::Sync => Durability::Sync,
-            DurabilityMode::Os => Durability::Os,
-        });
-        if let Some(bytes) = self.chunk_size {
-            options = options.chunk_size(bytes);
-        }
-        if let Some(delay) = self.max_delay {
-            options = options.max_delay(delay);
-        }
-        if let Some(spin) = self.spin {
-            options = options.spin(spin);
-        }
-        options
-    }
-}
+/// The rates of a sweep, in percent of what the closed loop reached.
+const SWEEP: [f64; 9] = [10.0, 25.0, 50.0, 70.0, 80.0, 90.0, 95.0, 100.0, 110.0];
 
 /// Runs the harness.
 pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
-    let size = usize::try_from(args.size).ok().filter(|size| PAYLOAD_SIZES.contains(size));
-    let size = size.ok_or_else(|| CliError::usage("--size must be 16 bytes to 15 MiB"))?;
-    let pool = Pool::new(args.seed, size);
+    if let Some(outcome) = args.saved.answer(args.json)? {
+        return Ok(outcome);
+    }
     let options = args.log_options();
     options.check().map_err(|error| CliError::open("the log", &error))?;
-    check_fit(args, &pool, options.chunk_size)?;
+    args.check(options.chunk_size)?;
+    let mix = args.mix();
+    let pool = Pool::new(args.seed, mix.sizes, args.subscribers > 0);
     let place = Place::take(args.dir.as_deref())?;
     let interrupted = watch_interrupts()?;
     let clock = SystemClock::default();
+    let mut report = assemble::begin(args, &options, &place.path);
     let probe = || {
         let done = args.probe.then(|| probe::probe(&place.path, &clock)).transpose();
         done.map_err(|error| CliError::cannot(format_args!("probing the disk: {error}")))
     };
     let before = probe()?;
-    let label = place.path.display().to_string();
-    let log = options.clone().open(&place.path).map_err(|error| CliError::open(&label, &error))?;
-    let idle = Idle::subscribe(&log, args.subscriptions)?;
-    let driven = drive::drive(&log, args, &pool, &clock, &interrupted);
-    let idle_wakes = idle.wakes();
-    let closed = log.close();
-    let checked = drive::check_again(&place.path, &pool, &driven, &clock);
+    let mount = report.identity.machine.mount.clone();
+    let bench = Bench {
+        args,
+        options: &options,
+        mix: &mix,
+        pool: &pool,
+        clock: &clock,
+        interrupted: &interrupted,
+        mount: mount.as_ref(),
+    };
+    let full = match (args.mode(), args.rate) {
+        (Mode::Sweep, _) => sweep(bench, &mut report, &place)?,
+        (_, Some(rate)) => load(bench, Kind::Open(rate), &place.path, &mut report)?,
+        (_, None) => load(bench, Kind::Closed, &place.path, &mut report)?,
+    };
     let after = probe()?;
-    let mut report = Report::new(args, &options, &driven, checked);
-    report.idle_wakes = idle_wakes;
-    report.look_around(args, &place.path);
+    report.interrupted = interrupted.load(Ordering::Relaxed);
     report.add_probes(before, after);
-    if let Err(error) = closed {
-        report.failure.get_or_insert_with(|| error.to_string());
+    report.annotate();
+    let page = args.saved.page(&report);
+    print(&report, args.json).map_err(|error| CliError::output(&error))?;
+    page?;
+    outcome(&report, full)
+}
+
+/// Runs one load and adds what it found to the report; returns whether the disk was full.
+fn load(bench: Bench<'_>, kind: Kind, place: &Path, report: &mut Report) -> Result<bool, CliError> {
+    let (driven, checked) = drive::run(bench, kind, place)?;
+    report.loops.push(assemble::found(bench, kind, &driven, checked));
+    if let Some(path) = &bench.args.hlog {
+        let heading = (report.title.as_str(), driven.started);
+        pulse::write_hlog(path, heading, &driven.recorded, &driven.hiccups)
+            .map_err(|error| CliError::cannot(format_args!("{}: {error}", path.display())))?;
     }
-    report.print(args.json).map_err(|error| CliError::output(&error))?;
-    match &report.failure {
-        _ if !report.ledger.ok => Ok(Outcome::Damage),
-        Some(failure) if matches!(driven.tally.failure, Some(AppendError::Full)) => {
+    Ok(driven.was_full())
+}
+
+/// Runs the closed loop and then each rate, each on a fresh log, until one fails.
+fn sweep(bench: Bench<'_>, report: &mut Report, place: &Place) -> Result<bool, CliError> {
+    let mut full = load(bench, Kind::Closed, &place.part("closed")?, report)?;
+    place.clear("closed")?;
+    let maximum = report.loops[0].achieved.appends;
+    let mut points = Vec::new();
+    for percent in SWEEP {
+        let rate = maximum * percent / 100.0;
+        let failed = report.loops.iter().any(|found| found.failure.is_some() || !found.ledger.ok);
+        if failed || bench.interrupted.load(Ordering::Relaxed) || rate <= 0.0 {
+            break;
+        }
+        let name = format!("rate-{percent:03}");
+        super::failure::say(format_args!("{percent} %: {rate:.0} appends/s"));
+        full |= load(bench, Kind::Open(rate), &place.part(&name)?, report)?;
+        place.clear(&name)?;
+        points.extend(report.loops.last().map(|found| assemble::point(percent, found)));
+    }
+    report.add_sweep(points);
+    Ok(full)
+}
+
+/// How a run ends whose report is printed.
+fn outcome(report: &Report, full: bool) -> Result<Outcome, CliError> {
+    let failure = report.loops.iter().find_map(|found| found.failure.as_ref());
+    let broken = |found: &Loop| !found.ledger.ok;
+    match failure {
+        _ if report.loops.iter().any(broken) => Ok(Outcome::Damage),
+        Some(failure) if full => {
             let next = "free some space, or name a directory on a larger disk with --dir";
             Err(CliError::cannot(failure).next(next))
         }
         Some(failure) => Err(CliError::cannot(failure)),
-        None if driven.interrupted => Ok(Outcome::Interrupted),
-        None => Ok(Outcome::Good),
+        None if report.interrupted => Ok(Outcome::Interrupted),
+        None if report.valid => Ok(Outcome::Good),
+        None => Err(CliError::cannot("the latencies are void: the sender itself was late")
+            .next("a lower --rate, more --clients to share it, or a machine with a core to spare")),
     }
 }
 
-/// Refuses appends that no chunk could take.
-fn check_fit(args: &Args, pool: &Pool, chunk_size: u64) -> Result<(), CliError> {
-    // The last client and stream have the longest name.
-    let (client, stream) = (args.clients - 1, args.streams - 1);
-    let event = pool.event(Identity { client, stream, sequence: 0 }, &mut Vec::new());
-    let name = StreamLedger::new(client, stream).name;
-    let mut bytes = Vec::new();
-    event::encode(&mut bytes, LogSalt::new(Uuid::nil()), &name, &event, event::Place::First(None))
-        .map_err(CliError::usage)?;
-    let size = (bytes.len() as u64).saturating_mul(args.batch.into());
-    let room = chunk_size.saturating_sub(CHUNK_HEADER_SIZE + GROUP_HEADER_SIZE);
-    let max = room.min(APPEND_SIZE_MAX as u64);
-    if size <= max {
-        return Ok(());
+/// Prints a report to stdout.
+fn print(report: &Report, json: bool) -> io::Result<()> {
+    if json {
+        let mut text = serde_json::to_vec_pretty(report)?;
+        text.push(b'\n');
+        put(&text)
+    } else {
+        put(report::text::render(report).as_bytes())
     }
-    let what = format!("an append of this run is {size} bytes; the limit is {max}");
-    let larger = if room < APPEND_SIZE_MAX as u64 { ", or a larger --chunk-size" } else { "" };
-    Err(CliError::usage(what).next(format_args!("a smaller --size or --batch{larger}")))
+}
+
+/// Hands all of it to stdout.
+fn put(text: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text)?;
+    out.flush()
 }
 
 /// Where the log of a run lies.
@@ -204,7 +163,7 @@ fn check_fit(args: &Args, pool: &Pool, chunk_size: u64) -> Result<(), CliError> 
 struct Place {
     path: PathBuf,
     /// Removes the directory at the end where the run made it for itself.
-    _temporary: Option<tempfile::TempDir>,
+    temporary: Option<tempfile::TempDir>,
 }
 
 impl Place {
@@ -212,7 +171,7 @@ impl Place {
         let Some(dir) = dir else {
             let made = tempfile::Builder::new().prefix("paperchase-stress-").tempdir();
             let made = made.map_err(|error| CliError::cannot(format_args!("{error}")))?;
-            return Ok(Self { path: made.path().to_owned(), _temporary: Some(made) });
+            return Ok(Self { path: made.path().to_owned(), temporary: Some(made) });
         };
         let refused = |error| CliError::cannot(format_args!("{}: {error}", dir.display()));
         std::fs::create_dir_all(dir).map_err(refused)?;
@@ -220,7 +179,22 @@ impl Place {
             return Err(CliError::usage(format_args!("{} is not empty", dir.display()))
                 .next("name a directory that is empty or missing"));
         }
-        Ok(Self { path: dir.to_owned(), _temporary: None })
+        Ok(Self { path: dir.to_owned(), temporary: None })
+    }
+
+    /// A directory within, for one of several logs.
+    fn part(&self, name: &str) -> Result<PathBuf, CliError> {
+        let path = self.path.join(name);
+        std::fs::create_dir(&path)
+            .map_err(|error| CliError::cannot(format_args!("{}: {error}", path.display())))?;
+        Ok(path)
+    }
+
+    /// Removes what was measured, unless it is to be kept.
+    fn clear(&self, name: &str) -> Result<(), CliError> {
+        let path = self.path.join(name);
+        let removed = self.temporary.as_ref().map_or(Ok(()), |_| std::fs::remove_dir_all(&path));
+        removed.map_err(|error| CliError::cannot(format_args!("{}: {error}", path.display())))
     }
 }
 
@@ -235,71 +209,9 @@ fn watch_interrupts() -> Result<Arc<AtomicBool>, CliError> {
     Ok(flag)
 }
 
-fn at_least_one() -> clap::builder::RangedI64ValueParser<u32> {
-    clap::value_parser!(u32).range(1..)
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|time| *time <= TIME_MAX)
-        .ok_or_else(|| "must be 0 to 86400 seconds".to_owned())
-}
-
-fn some_seconds(text: &str) -> Result<Duration, String> {
-    let time = seconds(text)?;
-    if time.is_zero() { Err("must be more than 0 seconds".to_owned()) } else { Ok(time) }
-}
-
-fn time(text: &str) -> Result<Duration, String> {
-    let time: jiff::SignedDuration =
-        text.parse().map_err(|_| "not a time; write it like 100us, 2ms or 1s".to_owned())?;
-    Duration::try_from(time).map_err(|_| "must not be negative".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-
-    #[derive(Debug, Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    fn parse(line: &str) -> Result<Args, clap::Error> {
-        Line::try_parse_from(["stress"].into_iter().chain(line.split_whitespace()))
-            .map(|line| line.args)
-    }
-
-    #[test]
-    fn options_reach_the_log() {
-        let args = parse("--chunk-size 4MiB --max-delay 3ms --spin 0s --durability os").unwrap();
-        let options = args.log_options();
-        assert_eq!(options.chunk_size, 4 << 20);
-        assert_eq!((options.max_delay, options.spin), (Duration::from_millis(3), Duration::ZERO));
-        assert_eq!(options.durability, Durability::Os);
-        assert_eq!(parse("").unwrap().log_options().max_delay, Options::new().max_delay);
-        assert_eq!(parse("--seconds 0.5").unwrap().seconds, Duration::from_millis(500));
-    }
-
-    #[test]
-    fn nonsense_is_refused() {
-        let lines = [
-            "--clients 0",
-            "--seconds 0",
-            "--seconds -1",
-            "--seconds nan",
-            "--spin 3",
-            "--max-delay -1ms",
-        ];
-        for line in lines.into_iter().chain(["--pipeline 0", "--batch 0", "--streams 0"]) {
-            assert!(parse(line).is_err(), "{line}");
-        }
-    }
 
     #[test]
     fn a_directory_with_files_is_left_alone() {

@@ -151,6 +151,13 @@ impl Histogram {
         self.buckets.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
+    /// Each time that was seen, in nanoseconds, and how often: the greatest of its bucket.
+    #[cfg(feature = "cli")]
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (u64, u64)> {
+        let told = self.buckets.iter().enumerate().filter(|(_, count)| **count > 0);
+        told.map(|(bucket, count)| (bucket_end(bucket).min(self.max), *count))
+    }
+
     /// The sum of all of them.
     #[must_use]
     pub fn total(&self) -> Duration {

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Position, RecordedEvent};
 
@@ -22,7 +22,7 @@ mod tests;
 const FINDINGS_MAX: usize = 20;
 
 /// What the check found. Counts are of events.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Verdict {
     /// Nothing is wrong.
     pub(super) ok: bool,

@@ -1,33 +1,18 @@
-//! Owns what is told about the machine beside the figures: cores, kernel, the file system under the
-//! log, and the processor time of this process.
+//! Owns what is told about the machine beside the figures: processor, cores, memory, kernel, the
+//! file system under the log, and the processor time of this process.
 //!
 //! Promises: nothing here can fail a run; what the system does not tell is left out. Never measures
 //! the log.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use serde::Serialize;
+use super::report::{Machine, Mount};
 
+/// What the names of the log's threads begin with, as `/proc` shows them.
+const LOG_THREADS: &str = "(paperchase-";
 /// Ticks of processor time in a second, as `/proc` counts them on Linux.
 const TICKS_PER_SECOND: u64 = 100;
-
-/// Where a run took place.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Machine {
-    pub(super) cores: usize,
-    pub(super) kernel: Option<String>,
-    pub(super) directory: PathBuf,
-    pub(super) mount: Option<Mount>,
-}
-
-/// The file system that holds a directory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Mount {
-    pub(super) device: String,
-    pub(super) filesystem: String,
-    pub(super) options: String,
-}
 
 impl Machine {
     /// This machine, with the file system of an existing directory.
@@ -36,10 +21,12 @@ impl Machine {
         let read = |path| std::fs::read_to_string(path).ok();
         let mounts = read("/proc/self/mountinfo").unwrap_or_default();
         Self {
+            cpu: read("/proc/cpuinfo").and_then(|text| value(&text, "model name")),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_bytes: read("/proc/meminfo").and_then(|text| memory_in(&text)),
             kernel: read("/proc/sys/kernel/osrelease").map(|text| text.trim().to_owned()),
             mount: mount_of(&mounts, &directory),
-            directory,
+            directory: directory.display().to_string(),
         }
     }
 
@@ -50,9 +37,64 @@ impl Machine {
     }
 }
 
+/// The value of the first line `name : value`.
+fn value(text: &str, name: &str) -> Option<String> {
+    let mut fields = text.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = fields.find(|(field, _)| field.trim() == name)?;
+    Some(value.trim().to_owned())
+}
+
+fn memory_in(text: &str) -> Option<u64> {
+    let kibibytes: u64 = value(text, "MemTotal")?.strip_suffix(" kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
 /// Processor time that this process has used, in steps of 10 ms.
 pub(super) fn cpu_time() -> Option<Duration> {
     cpu_time_in(&std::fs::read_to_string("/proc/self/stat").ok()?)
+}
+
+/// Processor time that the threads of logs in this process have used, in steps of 10 ms a thread.
+pub(super) fn log_cpu_time() -> Option<Duration> {
+    let tasks = std::fs::read_dir("/proc/self/task").ok()?;
+    let mut sum = Duration::ZERO;
+    for task in tasks.flatten() {
+        // A thread that has just ended has no file any more.
+        let Ok(stat) = std::fs::read_to_string(task.path().join("stat")) else { continue };
+        if stat.contains(LOG_THREADS) {
+            sum += cpu_time_in(&stat)?;
+        }
+    }
+    Some(sum)
+}
+
+/// What a block device has counted since the system started, for whomever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DeviceCounts {
+    pub(super) name: String,
+    pub(super) writes: u64,
+    pub(super) sectors: u64,
+    pub(super) flushes: Option<u64>,
+}
+
+/// The counts of the device under a mount.
+pub(super) fn device_counts(mount: &Mount) -> Option<DeviceCounts> {
+    device_in(&std::fs::read_to_string("/proc/diskstats").ok()?, &mount.number)
+}
+
+fn device_in(text: &str, number: &str) -> Option<DeviceCounts> {
+    text.lines().find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let count = |index: usize| fields.get(index)?.parse().ok();
+        let (major, minor) = number.split_once(':')?;
+        (fields.get(..2)? == [major, minor]).then_some(())?;
+        Some(DeviceCounts {
+            name: (*fields.get(2)?).to_owned(),
+            writes: count(7)?,
+            sectors: count(9)?,
+            flushes: count(18),
+        })
+    })
 }
 
 fn cpu_time_in(stat: &str) -> Option<Duration> {
@@ -69,12 +111,13 @@ fn cpu_time_in(stat: &str) -> Option<Duration> {
 fn mount_of(mounts: &str, directory: &Path) -> Option<Mount> {
     let holding = mounts.lines().filter_map(|line| {
         let (place, kind) = line.split_once(" - ")?;
-        let mut place = place.split(' ').skip(4);
-        let path = Path::new(place.next()?);
+        let mut place = place.split(' ').skip(2);
+        let number = place.next()?.to_owned();
+        let path = Path::new(place.nth(1)?);
         let options = place.next()?;
         let mut kind = kind.split(' ');
         let (filesystem, device) = (kind.next()?.to_owned(), kind.next()?.to_owned());
-        let mount = Mount { device, filesystem, options: options.to_owned() };
+        let mount = Mount { device, number, filesystem, options: options.to_owned() };
         directory.starts_with(path).then_some((path.as_os_str().len(), mount))
     });
     holding.max_by_key(|(length, _)| *length).map(|(_, mount)| mount)
@@ -97,6 +140,25 @@ mod tests {
         assert_eq!(device("relative"), None);
         let mount = mount_of(mounts, Path::new("/data/log")).unwrap();
         assert_eq!((mount.filesystem.as_str(), mount.options.as_str()), ("xfs", "rw,noatime"));
+        assert_eq!(mount.number, "8:2");
+    }
+
+    #[test]
+    fn names_and_amounts_are_found() {
+        let text = "processor\t: 0\nmodel name\t: A B: C\n";
+        assert_eq!(value(text, "model name").as_deref(), Some("A B: C"));
+        assert_eq!(memory_in("MemFree: 1 kB\nMemTotal:       24 kB\n"), Some(24 << 10));
+        assert_eq!(memory_in("MemTotal: many"), None);
+    }
+
+    #[test]
+    fn the_writes_of_a_device_are_found() {
+        let text = "   7 0 loop0 1 2 3 4 5 6 7 8 9 10 11\n 254       0 vda 88 32 53 20 435 72 \
+            269 134 0 350 353 21 40 20 46 191 12\n";
+        let found = device_in(text, "254:0").unwrap();
+        assert_eq!((found.name.as_str(), found.writes, found.sectors), ("vda", 435, 269));
+        assert_eq!((found.flushes, device_in(text, "7:0").unwrap().flushes), (Some(191), None));
+        assert_eq!(device_in(text, "8:0"), None);
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! Owns what a stressed event holds: everything about it follows from the seed and its identity
-//! (client, stream, sequence number).
+//! (client, stream, sequence number), but for the moment it was due, which it can carry.
 //!
 //! Promises: so the check needs no copy of what was sent to tell an intact event from an altered
 //! one. The bytes look random and do not compress. Never remembers what was sent.
 
 use uuid::Uuid;
 
-use crate::{NewEvent, RecordedEvent};
+use crate::{ContentKind, NewEvent, RecordedEvent};
+
+use super::mix::{Random, Sizes};
 
 /// Bytes at the head of each payload that tell which event it is.
 pub(super) const HEAD_SIZE: usize = 16;
+/// Metadata of an event that carries its moment: that, and what shows that it is unaltered.
+const STAMP_SIZE: usize = 16;
 /// How many different bodies there are.
 const BODIES: u64 = 8192;
 /// Bodies overlap where they would otherwise take more memory than this.
@@ -28,30 +32,53 @@ pub(super) struct Identity {
 #[derive(Debug)]
 pub(super) struct Pool {
     seed: u64,
+    sizes: Sizes,
+    /// Whether events carry the moment they were due.
+    stamped: bool,
     bodies: Vec<u8>,
-    body_size: usize,
     stride: usize,
 }
 
 impl Pool {
-    /// Payloads of `size` bytes, at least [`HEAD_SIZE`].
-    pub(super) fn new(seed: u64, size: usize) -> Self {
-        let body_size = size.saturating_sub(HEAD_SIZE);
-        let count = usize::try_from(BODIES).unwrap_or(usize::MAX);
+    /// Payloads of these sizes, at least [`HEAD_SIZE`].
+    pub(super) fn new(seed: u64, sizes: Sizes, stamped: bool) -> Self {
+        let body_size = size_of(sizes.max()).saturating_sub(HEAD_SIZE);
+        let count = size_of(BODIES);
         let stride = body_size.clamp(1, POOL_SIZE_MAX / count);
         let words = (stride * count + body_size).div_ceil(8);
-        let mut state = seed;
-        let bodies = std::iter::repeat_with(|| splitmix(&mut state).to_le_bytes());
-        Self { seed, bodies: bodies.take(words).flatten().collect(), body_size, stride }
+        let mut random = Random::new(seed, 0);
+        let bodies = std::iter::repeat_with(|| random.word().to_le_bytes());
+        let bodies = bodies.take(words).flatten().collect();
+        Self { seed, sizes, stamped, bodies, stride }
     }
 
-    /// The event with this identity; `buffer` is scratch space.
-    pub(super) fn event(&self, identity: Identity, buffer: &mut Vec<u8>) -> NewEvent {
+    /// The event with this identity that is due at a moment; `buffer` is scratch space.
+    pub(super) fn event(&self, identity: Identity, due: u64, buffer: &mut Vec<u8>) -> NewEvent {
         let (id, body) = self.parts(identity);
         buffer.clear();
         buffer.extend_from_slice(&head(identity));
         buffer.extend_from_slice(body);
-        NewEvent::with_id(id, EVENT_TYPE, &buffer)
+        let event = NewEvent::with_id(id, EVENT_TYPE, &buffer);
+        if !self.stamped {
+            return event;
+        }
+        event.metadata(self.stamp(id, due), ContentKind::Bytes)
+    }
+
+    /// Bytes of the payload of the event with this identity.
+    pub(super) fn size(&self, identity: Identity) -> u64 {
+        match self.sizes {
+            Sizes::Fixed(size) => size,
+            sizes => {
+                let mut random = self.random(identity);
+                sizes.draw([random.word(), random.word()])
+            }
+        }
+    }
+
+    /// The moment at which an event was due; `None` where it does not carry one.
+    pub(super) fn due(event: &RecordedEvent) -> Option<u64> {
+        event.metadata().first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
     }
 
     /// The identity that an event's payload claims; `None` where it is too short to claim one.
@@ -69,23 +96,42 @@ impl Pool {
     /// Whether an event is exactly the one with this identity, to the last byte.
     pub(super) fn is_intact(&self, identity: Identity, event: &RecordedEvent) -> bool {
         let (id, body) = self.parts(identity);
+        let stamp = Self::due(event).filter(|_| self.stamped).map(|due| self.stamp(id, due));
         event.id() == id
             && event.event_type() == EVENT_TYPE
-            && event.metadata().is_empty()
+            && event.metadata() == stamp.as_ref().map_or(&[][..], |stamp| &stamp[..])
+            && self.stamped == stamp.is_some()
             && event.tags().next().is_none()
             && event.data().split_at_checked(HEAD_SIZE) == Some((&head(identity), body))
     }
 
-    fn parts(&self, identity: Identity) -> (Uuid, &[u8]) {
-        let Identity { client, stream, sequence } = identity;
-        let mut state = self.seed ^ (u64::from(client) << 32 | u64::from(stream));
-        state = splitmix(&mut state) ^ sequence;
-        let words = [splitmix(&mut state), splitmix(&mut state)];
-        let id = (u128::from(words[0]) << 64 | u128::from(words[1])).to_le_bytes();
-        let body = usize::try_from(splitmix(&mut state) % BODIES).unwrap_or(0) * self.stride;
-        let id = uuid::Builder::from_random_bytes(id).into_uuid();
-        (id, &self.bodies[body..body + self.body_size])
+    fn stamp(&self, id: Uuid, due: u64) -> [u8; STAMP_SIZE] {
+        let mut bytes = [0; STAMP_SIZE];
+        let mark = Random::new(self.seed ^ due, id.as_u64_pair().0).word();
+        bytes[..8].copy_from_slice(&due.to_le_bytes());
+        bytes[8..].copy_from_slice(&mark.to_le_bytes());
+        bytes
     }
+
+    fn random(&self, identity: Identity) -> Random {
+        let Identity { client, stream, sequence } = identity;
+        let owner = Random::new(self.seed, u64::from(client) << 32 | u64::from(stream)).word();
+        Random::new(owner, sequence)
+    }
+
+    fn parts(&self, identity: Identity) -> (Uuid, &[u8]) {
+        let mut random = self.random(identity);
+        let size = size_of(self.size(identity)).saturating_sub(HEAD_SIZE);
+        let words = [random.word(), random.word()];
+        let id = (u128::from(words[0]) << 64 | u128::from(words[1])).to_le_bytes();
+        let body = size_of(random.word() % BODIES) * self.stride;
+        let id = uuid::Builder::from_random_bytes(id).into_uuid();
+        (id, &self.bodies[body..body + size])
+    }
+}
+
+fn size_of(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 /// The name of a client's stream.
@@ -101,37 +147,49 @@ fn head(identity: Identity) -> [u8; HEAD_SIZE] {
     bytes
 }
 
-/// The SplitMix64 generator: small, and the same on every machine.
-fn splitmix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut word = *state;
-    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ (word >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn pool(seed: u64, sizes: &str) -> Pool {
+        Pool::new(seed, sizes.parse().unwrap(), false)
+    }
+
     #[test]
     fn payloads_have_their_size_and_tell_their_identity() {
         for size in [16, 17, 256, 70_000] {
-            let pool = Pool::new(7, size);
+            let pool = pool(7, &size.to_string());
             let identity = Identity { client: 3, stream: 1, sequence: 1 << 40 };
-            let event = pool.event(identity, &mut Vec::new());
-            assert_eq!(event.data().len(), size);
+            let event = pool.event(identity, 0, &mut Vec::new());
+            assert_eq!((event.data().len() as u64, pool.size(identity)), (size, size));
             assert_eq!(Pool::claimed(event.data()), Some(identity));
-            assert_eq!(event, pool.event(identity, &mut vec![9; 3]), "not the same twice");
+            assert_eq!(event, pool.event(identity, 5, &mut vec![9; 3]), "not the same twice");
         }
         assert_eq!(Pool::claimed(&[0; HEAD_SIZE - 1]), None);
+    }
+
+    #[test]
+    fn sizes_differ_from_event_to_event_and_follow_from_the_identity() {
+        let pool = pool(7, "uniform:16..4096");
+        let mut sizes: Vec<_> = (0..1_000)
+            .map(|sequence| {
+                let identity = Identity { client: 0, stream: 0, sequence };
+                let event = pool.event(identity, 0, &mut Vec::new());
+                assert_eq!(event.data().len() as u64, pool.size(identity));
+                event.data().len()
+            })
+            .collect();
+        sizes.sort_unstable();
+        assert!(sizes[0] < 200 && sizes[999] > 3_900, "{} {}", sizes[0], sizes[999]);
+        sizes.dedup();
+        assert!(sizes.len() > 800, "{} different sizes", sizes.len());
     }
 
     #[test]
     fn neighbours_and_seeds_differ() {
         let at = |seed, client, stream, sequence| {
             let identity = Identity { client, stream, sequence };
-            Pool::new(seed, 64).event(identity, &mut Vec::new())
+            pool(seed, "64").event(identity, 0, &mut Vec::new())
         };
         let events =
             [at(1, 0, 0, 0), at(2, 0, 0, 0), at(1, 1, 0, 0), at(1, 0, 1, 0), at(1, 0, 0, 1)];

@@ -10,24 +10,15 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use crate::clock::SystemClock;
 
-use super::figures::{Latency, histogram};
 use super::load::now;
+use super::report::{Distribution, Probe, histogram};
 
 const FILE: &str = "probe";
 const FILE_SIZE: u64 = 64 << 20;
 const WRITE_SIZE: usize = 4 << 10;
 const TIME: Duration = Duration::from_secs(2);
-
-/// What the bare disk did.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Probe {
-    pub(super) operations_per_second: f64,
-    pub(super) latency_us: Latency,
-}
 
 /// Measures the disk under a directory.
 pub(super) fn probe(directory: &Path, clock: &SystemClock) -> io::Result<Probe> {
@@ -63,8 +54,9 @@ fn probe_file(path: &Path, clock: &SystemClock, time: Duration) -> io::Result<Pr
     }
     let seconds = Duration::from_nanos(last.saturating_sub(start)).as_secs_f64();
     Ok(Probe {
+        write_size_bytes: WRITE_SIZE as u64,
         operations_per_second: latency.len() as f64 / seconds,
-        latency_us: Latency::of(&latency),
+        latency: Distribution::of(&latency),
     })
 }
 
@@ -78,7 +70,7 @@ mod tests {
         let path = dir.path().join("file");
         let time = Duration::from_millis(50);
         let probe = probe_file(&path, &SystemClock::default(), time).unwrap();
-        let counted = probe.latency_us.samples as f64;
+        let counted = probe.latency.samples as f64;
         assert!(counted >= 1.0 && probe.operations_per_second <= counted / time.as_secs_f64());
         assert_eq!(path.metadata().unwrap().len(), FILE_SIZE);
     }

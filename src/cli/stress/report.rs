@@ -1,392 +1,406 @@
-//! Owns the report of a run: one value, printed as text for people or as one JSON object.
+//! Owns what a load run tells: one value, from which text, JSON and every other rendering are made.
 //!
-//! Promises: the first line says what the figures hang on: closed loop, durability mode, clients.
-//! Beside the figures stands what they cannot carry, and the verdict over the acked events; without
-//! that verdict no figure is printed.
+//! Promises: it is read back as it was written, so that runs can be compared later. A name ends in
+//! its unit: `_ns`, `_s`, `_bytes`, `_percent`; a rate is per second. What was not measured is
+//! absent (`null`), never 0. Never a mean of latencies, never an averaged percentile. Decides
+//! nothing: see `judge.rs` for what makes a run void.
 
-use std::io::{self, Write};
-use std::path::Path;
-
-use serde::Serialize;
-
-use crate::{AppendError, Options};
+use serde::{Deserialize, Serialize};
 
 use super::check::Verdict;
-use super::drive::{Checked, Driven};
-use super::figures::{DiskFigures, Latency, QueueFigures, StageFigures, micros, per};
-use super::machine::Machine;
-use super::probe::Probe;
-use super::{Args, DurabilityMode};
 
-/// Below these a run is good for a look, but its tail is not worth quoting.
-const SECONDS_MIN: f64 = 60.0;
-const SAMPLES_MIN: u64 = 1_000_000;
-/// Passes of a quiet disk differ by less than this factor.
-const PROBE_SPREAD_MAX: f64 = 1.25;
+mod distribution;
+pub(super) mod text;
+
+pub(super) use distribution::{Distribution, NAMED, Rung, TIME_NS_MAX, histogram};
+
+/// The version of this layout. Fields may be added under the same one; a field that goes or changes
+/// its meaning takes the next.
+pub(super) const VERSION: u32 = 1;
 
 /// What a run found.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Report {
-    title: String,
-    version: &'static str,
-    mode: &'static str,
-    durability: DurabilityMode,
-    settings: Settings,
-    machine: Option<Machine>,
-    interrupted: bool,
-    /// Length of the measured part.
-    seconds: f64,
-    events: u64,
-    appends: u64,
-    events_per_second: f64,
-    appends_per_second: f64,
-    megabytes_per_second: f64,
-    /// None without samples.
-    latency_us: Option<Latency>,
-    /// Appends that found the log's queue full.
-    refused: u64,
-    /// How often an idle subscription was woken.
-    pub(super) idle_wakes: u64,
-    disk: DiskFigures,
-    queues: Queues,
-    stages: Stages,
-    cpu_us_per_event: Option<f64>,
-    probe: Option<Probes>,
-    /// How long opening the log again took, in milliseconds.
-    open_ms: f64,
-    checked_events_per_second: f64,
-    pub(super) ledger: Verdict,
-    /// Why the load or the log ended early.
-    pub(super) failure: Option<String>,
-    notes: Vec<String>,
+    pub(super) version: u32,
+    /// What the figures hang on, in one line: loop, durability, load.
+    pub(super) title: String,
+    pub(super) identity: Identity,
+    pub(super) settings: Settings,
+    /// What was driven: one, or with a sweep the closed loop and then each rate.
+    pub(super) loops: Vec<Loop>,
+    pub(super) sweep: Option<Sweep>,
+    pub(super) probe: Option<Probes>,
+    /// Whether somebody ended the run before its time.
+    pub(super) interrupted: bool,
+    /// Whether all figures may be quoted: no ledger is broken, no loop is void, nothing failed.
+    pub(super) valid: bool,
+    /// What the figures cannot carry.
+    pub(super) notes: Vec<String>,
+}
+
+/// What was run, where and when.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    /// Version of the program.
+    pub(super) paperchase: String,
+    /// The commit it was built from, where the build was told.
+    pub(super) commit: Option<String>,
+    pub(super) optimised: bool,
+    /// The program and its arguments.
+    pub(super) command: Vec<String>,
+    pub(super) seed: u64,
+    pub(super) durability: DurabilityMode,
+    /// Beginning of the run, RFC 3339, UTC.
+    pub(super) started: String,
+    pub(super) machine: Machine,
+}
+
+/// Where a run took place.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Machine {
+    pub(super) cpu: Option<String>,
+    pub(super) cores: usize,
+    pub(super) memory_bytes: Option<u64>,
+    pub(super) kernel: Option<String>,
+    /// Directory of the log.
+    pub(super) directory: String,
+    pub(super) mount: Option<Mount>,
+}
+
+/// The file system that holds a directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mount {
+    pub(super) device: String,
+    /// Major and minor number of the device, `8:1`.
+    pub(super) number: String,
+    pub(super) filesystem: String,
+    pub(super) options: String,
+}
+
+/// When an append is acked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum DurabilityMode {
+    /// After fdatasync.
+    #[default]
+    Sync,
+    /// After the operating system took the bytes; a power failure can lose acked events.
+    Os,
+}
+
+/// What kind of load is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Mode {
+    /// A client sends its next append when an earlier one was acked.
+    #[default]
+    Closed,
+    /// Appends are sent at times that were planned before, whatever the log does.
+    Open,
+    /// The closed loop, then the open one at parts of its rate.
+    Sweep,
+}
+
+/// How the planned times of an open loop lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Arrivals {
+    /// As independent users come: exponential gaps.
+    #[default]
+    Poisson,
+    /// Equal gaps.
+    Constant,
+}
+
+/// What an open loop does with an append that finds the queue of the log full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum WhenFull {
+    /// Sends it again until it is taken; its time runs from the planned moment all the while.
+    #[default]
+    Retry,
+    /// Drops it, and counts it.
+    Shed,
 }
 
 /// What was asked for, with the defaults filled in.
-#[derive(Debug, Serialize)]
-struct Settings {
-    clients: u32,
-    driver: &'static str,
-    pipeline: u32,
-    batch: u32,
-    streams: u32,
-    subscriptions: u32,
-    size: u64,
-    seconds: f64,
-    warmup: f64,
-    chunk_size: u64,
-    max_delay_us: f64,
-    spin_us: f64,
-    seed: u64,
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Settings {
+    pub(super) mode: Mode,
+    /// Clients of a closed loop, senders of an open one.
+    pub(super) clients: u32,
+    /// `threads`, or `futures on one thread`.
+    pub(super) driver: String,
+    /// Appends in flight of each client of a closed loop.
+    pub(super) pipeline: u32,
+    /// Appends a second of an open loop.
+    pub(super) rate: Option<f64>,
+    pub(super) arrivals: Option<Arrivals>,
+    pub(super) when_full: Option<WhenFull>,
+    /// Payload of an event, as it was written: `256`, `uniform:64..4096`, `lognormal:256:1`.
+    pub(super) size: String,
+    pub(super) size_mean_bytes: f64,
+    /// Events of an append, as it was written: `1`, `uniform:1..10`.
+    pub(super) batch: String,
+    pub(super) batch_mean: f64,
+    /// Streams of each client.
+    pub(super) streams: u32,
+    /// `turns`, `uniform`, `zipf:1`.
+    pub(super) skew: String,
+    /// Appends with an expected version and an operation id.
+    pub(super) conditions_percent: f64,
+    pub(super) readers: u32,
+    pub(super) subscribers: u32,
+    /// Idle subscriptions.
+    pub(super) subscriptions: u32,
+    pub(super) fill_events: u64,
+    pub(super) warmup_s: f64,
+    pub(super) seconds: f64,
+    pub(super) cooldown_s: f64,
+    pub(super) chunk_size_bytes: u64,
+    pub(super) max_delay_ns: u64,
+    pub(super) spin_ns: u64,
+    pub(super) hlog: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct Queues {
-    appends: QueueFigures,
-    groups: QueueFigures,
+/// What one load on a fresh log found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Loop {
+    /// [`Mode::Closed`] or [`Mode::Open`].
+    pub(super) kind: Mode,
+    /// Why the figures are void; empty when they may be quoted.
+    pub(super) void: Vec<String>,
+    /// In their order: fill, warm-up, measure, cool-down.
+    pub(super) phases: Vec<Phase>,
+    /// What an open loop was to send in the measured time.
+    pub(super) planned: Option<Rate>,
+    /// What was acked in the measured time.
+    pub(super) achieved: Rate,
+    pub(super) counts: Counts,
+    /// From the planned moment to the ack, of all appends planned in the measured time. A closed
+    /// loop has none: it sends when the log lets it.
+    pub(super) response: Option<Distribution>,
+    /// From the actual send to the ack.
+    pub(super) service: Distribution,
+    /// From the planned moment (closed loop: from the send) until the first subscriber has it.
+    pub(super) visible: Option<Distribution>,
+    /// How late the sender was by its own doing; not what it waited for a full queue.
+    pub(super) lateness: Option<Distribution>,
+    /// One read of up to a hundred events.
+    pub(super) read: Option<Distribution>,
+    /// One sync of the log.
+    pub(super) sync: Option<Distribution>,
+    /// How much longer a sleep of 1 ms took: the noise of the machine.
+    pub(super) hiccup: Option<Distribution>,
+    /// The measured time, second by second.
+    pub(super) intervals: Vec<Interval>,
+    pub(super) stages: Vec<Stage>,
+    pub(super) queues: Vec<Queue>,
+    pub(super) disk: Disk,
+    pub(super) device: Option<Device>,
+    pub(super) cpu: Option<Cpu>,
+    pub(super) reopened: Reopened,
+    pub(super) ledger: Verdict,
+    /// Why the load or the log ended early.
+    pub(super) failure: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct Stages {
-    writer: StageFigures,
-    chaser: StageFigures,
-    keeper: StageFigures,
+/// One part of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Phase {
+    /// `fill`, `warm-up`, `measure` or `cool-down`.
+    pub(super) name: String,
+    /// Since the load began.
+    pub(super) start_s: f64,
+    pub(super) seconds: f64,
 }
 
-#[derive(Debug, Serialize)]
-struct Probes {
-    before: Probe,
-    after: Probe,
-    /// Mean of the two.
-    operations_per_second: f64,
-    /// Acked events for each operation that the bare disk did in the same time.
-    events_per_operation: f64,
+/// How much in a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Rate {
+    pub(super) appends: f64,
+    pub(super) events: f64,
+    pub(super) payload_bytes: f64,
 }
 
-impl Report {
-    pub(super) fn new(args: &Args, options: &Options, driven: &Driven, checked: Checked) -> Self {
-        let (tally, seconds) = (&driven.tally, driven.seconds());
-        let (before, after) = (&driven.before.stats, &driven.after.stats);
-        let settings = Settings::new(args, options);
-        let events = tally.events as f64;
-        let cpu = driven.before.cpu.zip(driven.after.cpu);
-        let panicked =
-            || (driven.panics > 0).then(|| format!("{} clients panicked", driven.panics));
-        Self {
-            title: settings.title(args.durability),
-            version: env!("CARGO_PKG_VERSION"),
-            mode: "closed loop",
-            durability: args.durability,
-            machine: None,
-            interrupted: driven.interrupted,
-            seconds,
-            events: tally.events,
-            appends: tally.appends,
-            events_per_second: per(events, seconds),
-            appends_per_second: per(tally.appends as f64, seconds),
-            megabytes_per_second: per(events * settings.size as f64 / 1e6, seconds),
-            settings,
-            latency_us: Some(Latency::of(&tally.latency)).filter(|latency| latency.samples > 0),
-            refused: tally.refused,
-            idle_wakes: 0,
-            disk: DiskFigures::between(&before.disk, &after.disk, seconds, args.size),
-            queues: Queues {
-                appends: QueueFigures::between(&before.appends, &after.appends),
-                groups: QueueFigures::between(&before.groups, &after.groups),
-            },
-            stages: Stages {
-                writer: StageFigures::between(&before.writer, &after.writer),
-                chaser: StageFigures::between(&before.chaser, &after.chaser),
-                keeper: StageFigures::between(&before.keeper, &after.keeper),
-            },
-            cpu_us_per_event: cpu
-                .map(|(before, after)| per(micros(after.saturating_sub(before)), events)),
-            probe: None,
-            open_ms: checked.open_seconds * 1e3,
-            checked_events_per_second: per(checked.verdict.found as f64, checked.read_seconds),
-            ledger: checked.verdict,
-            failure: tally.failure.as_ref().map(failure).or_else(panicked),
-            notes: Vec::new(),
-        }
-    }
-
-    /// Adds the machine, and what the figures cannot carry.
-    pub(super) fn look_around(&mut self, args: &Args, place: &Path) {
-        let machine = Machine::look(place);
-        let note = |applies: bool, text: &str| applies.then(|| text.to_owned());
-        let samples = self.latency_us.as_ref().map_or(0, |latency| latency.samples);
-        let short = self.seconds < SECONDS_MIN || samples < SAMPLES_MIN;
-        let threads = if args.asynchronous { 1 } else { args.clients };
-        let crowded = u32::try_from(machine.cores).unwrap_or(u32::MAX) < threads.saturating_add(2);
-        self.notes = [
-            note(true, "a closed loop hides what a stalled log would have been asked meanwhile"),
-            note(short, "below 60 s or 10^6 samples: a look, not a figure to quote"),
-            note(machine.is_memory(), "the directory is in memory: nothing here was made durable"),
-            note(self.durability == DurabilityMode::Os, "acked events may be lost with the power"),
-            note(crowded, "clients and log share too few cores: client time is in the latency"),
-            note(cfg!(debug_assertions), "this program was built without optimisation"),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        self.machine = Some(machine);
-    }
-
-    pub(super) fn add_probes(&mut self, before: Option<Probe>, after: Option<Probe>) {
-        self.probe = before.zip(after).map(|(before, after)| {
-            let rates = [before.operations_per_second, after.operations_per_second];
-            if rates[0].max(rates[1]) > rates[0].min(rates[1]) * PROBE_SPREAD_MAX {
-                let note = "the bare disk changed its speed during the run: measure again alone";
-                self.notes.push(note.to_owned());
-            }
-            let operations_per_second = f64::midpoint(rates[0], rates[1]);
-            let events_per_operation = per(self.events_per_second, operations_per_second);
-            Probes { before, after, operations_per_second, events_per_operation }
-        });
-    }
-
-    /// Prints the report to stdout.
-    pub(super) fn print(&self, json: bool) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        if json {
-            serde_json::to_writer_pretty(&mut out, self)?;
-            writeln!(out)?;
-        } else {
-            out.write_all(self.text().as_bytes())?;
-        }
-        out.flush()
-    }
-
-    fn text(&self) -> String {
-        let mut lines = vec![self.title.clone(), self.place_line(), String::new()];
-        self.rates(&mut lines);
-        lines.push(String::new());
-        self.stage_table(&mut lines);
-        lines.push(String::new());
-        self.probe_lines(&mut lines);
-        self.verdict_lines(&mut lines);
-        lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
-        lines.push(String::new());
-        lines.join("\n")
-    }
-
-    fn place_line(&self) -> String {
-        let settings = &self.settings;
-        let mut line = format!(
-            "chunk {} MiB, max delay {} us, spin {} us, seed {}",
-            settings.chunk_size >> 20,
-            settings.max_delay_us,
-            settings.spin_us,
-            settings.seed
-        );
-        if let Some(machine) = &self.machine {
-            let kernel = machine.kernel.as_deref().unwrap_or("unknown kernel");
-            line +=
-                &format!("; {} cores, {kernel}, {}", machine.cores, machine.directory.display());
-            if let Some(mount) = &machine.mount {
-                line += &format!(" on {} ({}, {})", mount.device, mount.filesystem, mount.options);
-            }
-        }
-        line
-    }
-
-    fn rates(&self, lines: &mut Vec<String>) {
-        let (latency, disk) = (&self.latency_us, &self.disk);
-        lines.push(format!(
-            "{:>12.0} events/s   {:.0} appends/s   {:.1} MB/s   for {:.1} s{}",
-            self.events_per_second,
-            self.appends_per_second,
-            self.megabytes_per_second,
-            self.seconds,
-            if self.interrupted { ", interrupted" } else { "" },
-        ));
-        lines.push(match latency {
-            Some(latency) => format!(
-                "{:>12.1} us p50   {:.1} p90   {:.1} p99   {:.1} p99.9   {:.1} max   ({} samples)",
-                latency.p50, latency.p90, latency.p99, latency.p999, latency.max, latency.samples
-            ),
-            None => "no latencies: nothing that was sent in the measured time is acked".to_owned(),
-        });
-        lines.push(format!(
-            "{:>12.0} flushes/s   {:.1} events/flush   {:.1} events/group   \
-             sync {:.1} us mean, {:.1} max",
-            disk.flushes_per_second,
-            disk.events_per_flush,
-            disk.events_per_group,
-            disk.sync_mean_us,
-            disk.sync_max_us,
-        ));
-        lines.push(format!(
-            "{:>12} flushes when idle   {} at the deadline   {} by size   {} waits for a chunk",
-            disk.flushes_idle, disk.flushes_deadline, disk.flushes_size, disk.waits_for_chunk
-        ));
-        let cpu = self.cpu_us_per_event.map_or("unknown".to_owned(), |cpu| format!("{cpu:.2}"));
-        lines.push(format!(
-            "{cpu:>12} us CPU/event (clients and log)   {:.2} log bytes/payload byte   \
-             {} refused as busy",
-            disk.bytes_per_payload_byte, self.refused
-        ));
-        if self.settings.subscriptions > 0 {
-            let (count, wakes) = (self.settings.subscriptions, self.idle_wakes);
-            lines.push(format!("{count:>12} idle subscriptions, woken {wakes} times"));
-        }
-    }
-
-    fn stage_table(&self, lines: &mut Vec<String>) {
-        lines.push(format!("{:<8} {:>8} {:>12} {:>8}", "stage", "busy %", "items", "errors"));
-        let stages = &self.stages;
-        let named =
-            [("writer", &stages.writer), ("chaser", &stages.chaser), ("keeper", &stages.keeper)];
-        for (name, stage) in named {
-            let (busy, items, errors) = (stage.busy_percent, stage.items, stage.errors);
-            lines.push(format!("{name:<8} {busy:>8.1} {items:>12} {errors:>8}"));
-        }
-        lines.push(format!(
-            "{:<8} {:>12} {:>12} {:>8} {:>8} {:>8} {:>12} {:>12}",
-            "queue", "pushed", "popped", "length", "high", "rejected", "wait us", "max us"
-        ));
-        for (name, queue) in [("appends", &self.queues.appends), ("groups", &self.queues.groups)] {
-            lines.push(format!(
-                "{name:<8} {:>12} {:>12} {:>8} {:>8} {:>8} {:>12.1} {:>12.1}",
-                queue.pushed,
-                queue.popped,
-                queue.length,
-                queue.high_water,
-                queue.rejected,
-                queue.wait_mean_us,
-                queue.wait_max_us,
-            ));
-        }
-    }
-
-    fn probe_lines(&self, lines: &mut Vec<String>) {
-        let Some(probe) = &self.probe else { return };
-        lines.push(format!(
-            "bare disk: L = {:.0} ops/s of 4 KiB pwrite + fdatasync \
-             (before {:.0}, after {:.0}; p50 {:.1} us)",
-            probe.operations_per_second,
-            probe.before.operations_per_second,
-            probe.after.operations_per_second,
-            probe.before.latency_us.p50,
-        ));
-        lines.push(format!(
-            "           {:.2} acked events/s for each op/s",
-            probe.events_per_operation
-        ));
-    }
-
-    fn verdict_lines(&self, lines: &mut Vec<String>) {
-        let ledger = &self.ledger;
-        let (open, read) = (self.open_ms, self.checked_events_per_second);
-        lines.push(format!(
-            "ledger {}: {} acked, {} found \
-             (opened again in {open:.1} ms, checked at {read:.0} events/s)",
-            if ledger.ok { "ok" } else { "NOT OK" },
-            ledger.acked,
-            ledger.found,
-        ));
-        if !ledger.ok {
-            let counts = [
-                (ledger.lost, "lost"),
-                (ledger.doubled, "doubled"),
-                (ledger.altered, "altered"),
-                (ledger.reordered, "reordered"),
-                (ledger.misplaced, "misplaced"),
-                (ledger.refused_but_stored, "refused but stored"),
-                (ledger.foreign, "foreign"),
-                (ledger.wrong_acks, "wrong acks"),
-            ];
-            let told = counts.iter().filter(|(count, _)| *count > 0);
-            lines.extend(told.map(|(count, what)| format!("  {count} {what}")));
-            lines.extend(ledger.unreadable.iter().map(|why| format!("  unreadable: {why}")));
-            lines.extend(ledger.findings.iter().map(|finding| format!("    {finding}")));
-        }
-        if ledger.unanswered > 0 {
-            let (open, there) = (ledger.unanswered, ledger.unanswered_but_stored);
-            lines.push(format!("  {open} never answered, of which {there} are there"));
-        }
-        lines.extend(self.failure.iter().map(|failure| format!("failed: {failure}")));
-    }
+/// What became of the appends of the measured time: those planned in it, and of a closed loop those
+/// sent in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Counts {
+    /// Appends that were to be answered: `acked + shed + failed + unanswered`.
+    pub(super) planned: u64,
+    pub(super) acked: u64,
+    /// Events in those.
+    pub(super) acked_events: u64,
+    /// Attempts that found the queue of the log full.
+    pub(super) busy: u64,
+    /// Appends dropped because of that.
+    pub(super) shed: u64,
+    /// Appends that were refused otherwise, or that the log failed on.
+    pub(super) failed: u64,
+    /// Appends without an answer at the end of the cool-down. They count as slower than all others.
+    pub(super) unanswered: u64,
+    /// Appends among `acked` that had an expected version and an operation id.
+    pub(super) conditional: u64,
+    /// Events that subscribers got in the whole run.
+    pub(super) delivered: u64,
+    /// Reads that readers made in the measured time.
+    pub(super) reads: u64,
+    /// How often an idle subscription was woken.
+    pub(super) idle_wakes: u64,
 }
 
-/// Why a client ended early.
-fn failure(error: &AppendError) -> String {
-    match error {
-        // What the library adds is for those who append on.
-        AppendError::Full => "the disk is full".to_owned(),
-        error => error.to_string(),
-    }
+/// One second of the measured time, by the moment of the acks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Interval {
+    /// Beginning, since the measured time began.
+    pub(super) t_s: f64,
+    pub(super) seconds: f64,
+    pub(super) acked_events: u64,
+    /// Of the response, in a closed loop of the service.
+    pub(super) samples: u64,
+    pub(super) p50_ns: u64,
+    pub(super) p99_ns: u64,
+    pub(super) p999_ns: u64,
+    pub(super) max_ns: u64,
+    pub(super) flushes: u64,
+    pub(super) events_per_group: f64,
+    /// Appends in the queue of the log at the end.
+    pub(super) queued: u64,
 }
 
-impl Settings {
-    fn new(args: &Args, options: &Options) -> Self {
-        Self {
-            clients: args.clients,
-            driver: if args.asynchronous { "futures on one thread" } else { "threads" },
-            pipeline: args.pipeline,
-            batch: args.batch,
-            streams: args.streams,
-            subscriptions: args.subscriptions,
-            size: args.size,
-            seconds: args.seconds.as_secs_f64(),
-            warmup: args.warmup.as_secs_f64(),
-            chunk_size: options.chunk_size,
-            max_delay_us: micros(options.max_delay),
-            spin_us: micros(options.spin),
-            seed: args.seed,
-        }
-    }
+/// What a thread of the log did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Stage {
+    /// `writer`, `chaser` or `keeper`.
+    pub(super) name: String,
+    /// Part of the time in which it worked.
+    pub(super) busy_percent: f64,
+    pub(super) items: u64,
+    pub(super) errors: u64,
+}
 
-    fn title(&self, durability: DurabilityMode) -> String {
-        let durability = match durability {
-            DurabilityMode::Sync => "sync",
-            DurabilityMode::Os => "OS (NOT durable against power failure)",
-        };
-        let Self { clients, driver, pipeline, batch, size, seconds, warmup, .. } = self;
-        format!(
-            "paperchase {} stress: closed loop, durability {durability}, \
-             {clients} clients ({driver}), {pipeline} in flight each, \
-             {batch} x {size} bytes an append, {seconds} s after {warmup} s of warm-up",
-            env!("CARGO_PKG_VERSION")
-        )
-    }
+/// What passed through a queue of the log.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Queue {
+    /// `appends`, from the clients to the writer, or `groups`, from the writer to the chaser.
+    pub(super) name: String,
+    pub(super) pushed: u64,
+    pub(super) popped: u64,
+    /// At the end of the measured time.
+    pub(super) length: u64,
+    /// Since the log was opened.
+    pub(super) peak: u64,
+    pub(super) rejected: u64,
+    /// All waiting together, over the items that left.
+    pub(super) wait_ns_per_item: f64,
+    /// Since the log was opened.
+    pub(super) wait_max_ns: u64,
+}
+
+/// What the writer did to the disk.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Disk {
+    pub(super) groups: u64,
+    pub(super) events: u64,
+    pub(super) bytes: u64,
+    pub(super) flushes: u64,
+    pub(super) flushes_per_second: f64,
+    pub(super) events_per_flush: f64,
+    pub(super) events_per_group: f64,
+    /// Why the flushes were made: nothing else waited, the deadline passed, a chunk was full.
+    pub(super) flushes_idle: u64,
+    pub(super) flushes_deadline: u64,
+    pub(super) flushes_size: u64,
+    /// Bytes written to the log for each byte of payload.
+    pub(super) write_amplification: f64,
+    /// All time in the calls, over the calls.
+    pub(super) write_ns_per_group: f64,
+    pub(super) sync_ns_per_flush: f64,
+    /// Since the log was opened.
+    pub(super) sync_max_ns: u64,
+    /// How often the writer had to wait until zeros lay ready, or a chunk.
+    pub(super) waits_for_chunk: u64,
+}
+
+/// What the block device under the log did in the measured time, for whomever.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Device {
+    pub(super) name: String,
+    pub(super) writes: u64,
+    pub(super) written_bytes: u64,
+    /// Flushes of the device's own cache; absent where the system does not count them.
+    pub(super) flushes: Option<u64>,
+    /// Bytes written to the device for each byte of payload.
+    pub(super) write_amplification: f64,
+}
+
+/// Processor time of the measured time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Cpu {
+    /// Of the whole program, over the events acked.
+    pub(super) process_ns_per_event: f64,
+    /// Of the threads of the log alone.
+    pub(super) log_ns_per_event: Option<f64>,
+}
+
+/// What opening and reading the closed log again took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Reopened {
+    pub(super) open_s: f64,
+    pub(super) checked_events_per_second: f64,
+}
+
+/// What the bare disk did before and after the run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Probes {
+    pub(super) before: Probe,
+    pub(super) after: Probe,
+    /// Halfway between the two.
+    pub(super) operations_per_second: f64,
+    /// Events acked by the first loop for each operation that the bare disk did in the same time.
+    pub(super) events_per_operation: f64,
+}
+
+/// What the bare disk did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Probe {
+    pub(super) write_size_bytes: u64,
+    pub(super) operations_per_second: f64,
+    pub(super) latency: Distribution,
+}
+
+/// The open loop at parts of the rate of the closed one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Sweep {
+    /// Appends a second of the closed loop.
+    pub(super) closed_maximum: f64,
+    /// In the order of the rates. Point `i` is `loops[i + 1]`.
+    pub(super) points: Vec<Point>,
+    pub(super) knee: Option<Knee>,
+}
+
+/// One rate of a sweep, in appends a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Point {
+    pub(super) percent_of_maximum: f64,
+    pub(super) planned_rate: f64,
+    pub(super) achieved_rate: f64,
+    pub(super) p50_ns: u64,
+    pub(super) p99_ns: u64,
+    pub(super) p999_ns: u64,
+    pub(super) max_ns: u64,
+    pub(super) valid: bool,
+}
+
+/// The last rate before latency or lag runs away.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Knee {
+    /// Index of the point.
+    pub(super) point: usize,
+    pub(super) planned_rate: f64,
+    pub(super) p99_ns: u64,
+    pub(super) p999_ns: u64,
+    /// What is wrong with the next rate; absent when there is no next one.
+    pub(super) beyond: Option<String>,
 }

@@ -49,7 +49,8 @@ struct Run {
 impl Run {
     fn new(appends: u64) -> Self {
         let ledgers = (0..STREAMS).map(|stream| StreamLedger::new(0, stream)).collect();
-        let mut run = Self { pool: Pool::new(11, 40), ledgers, events: Vec::new() };
+        let mut run =
+            Self { pool: Pool::new(11, "40".parse().unwrap(), true), ledgers, events: Vec::new() };
         for append in 0..appends {
             let stream = u32::try_from(append % u64::from(STREAMS)).unwrap();
             let (sequence, appended) = run.store(stream, 2);
@@ -66,7 +67,7 @@ impl Run {
         let version = self.events.iter().filter(at_stream).count() as u64;
         for index in 0..count {
             let identity = Identity { client: 0, stream, sequence: sequence + index };
-            let event = self.pool.event(identity, &mut Vec::new());
+            let event = self.pool.event(identity, 77, &mut Vec::new());
             self.events.push(record(&event, &ledger.name, first + index, version + index));
         }
         let appended = Appended {
@@ -147,6 +148,15 @@ fn an_altered_event_is_found() {
         let verdict = run.check();
         assert!(!verdict.ok);
         assert_eq!((verdict.lost, verdict.doubled, verdict.altered), (0, 0, 1), "byte {offset}");
+    }
+    let metadata = run.events[5].parts.metadata.clone();
+    assert_eq!(metadata.len(), 16, "the moment it was due, and its mark");
+    for offset in metadata {
+        let mut run = Run::new(10);
+        let mut record = run.events[5].record.to_vec();
+        record[offset as usize] ^= 1;
+        run.events[5].record = Bytes::from(record);
+        assert_eq!((run.check().altered, run.check().ok), (1, false), "byte {offset}");
     }
     let mut run = Run::new(10);
     run.events[5].id = run.events[6].id;

@@ -343,6 +343,8 @@ mod tests {
             late.answer(Ok(stored(1)));
             passer.pass(parcel(1), ack);
             if let Some(number) = first {
+                // A collector that does not keep the order has noted the second by then.
+                std::thread::sleep(Duration::from_millis(20));
                 early.answer(Ok(stored(number)));
                 drop(passer);
                 return collector.join().unwrap();
@@ -356,11 +358,9 @@ mod tests {
 
     #[test]
     fn answers_are_noted_in_the_order_of_the_sender() {
-        for _ in 0..50 {
-            let (tally, ledgers) = collect_two(Some(0), u64::MAX);
-            let order: Vec<_> = ledgers[0].acked().map(|acked| acked.sequence).collect();
-            assert_eq!((order, tally.acked), (vec![0, 1], 2));
-        }
+        let (tally, ledgers) = collect_two(Some(0), u64::MAX);
+        let order: Vec<_> = ledgers[0].acked().map(|acked| acked.sequence).collect();
+        assert_eq!((order, tally.acked), (vec![0, 1], 2));
     }
 
     #[test]

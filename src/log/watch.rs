@@ -94,7 +94,8 @@ mod tests {
         let disk = SimDisk::new();
         let clock: Arc<SystemClock> = Arc::default();
         assert!(Log::watch_on(&disk, &*clock).is_none());
-        for session in 1..3 {
+        let mut session = 0;
+        for _ in 0..2 {
             let log = Options::new()
                 .chunk_size(1 << 20)
                 .open_on(Arc::new(disk.clone()), Arc::clone(&clock) as _)
@@ -110,7 +111,8 @@ mod tests {
             };
             assert_eq!((seen.appends.pushed, seen.disk.syncs.count()), (1, 1));
             let watched = Log::watch_on(&disk, &*clock).unwrap();
-            assert_eq!((watched.state, watched.session), (WriterState::Live, session));
+            assert!(watched.session > session && watched.state == WriterState::Live);
+            session = watched.session;
             assert_eq!(watched.process, u64::from(std::process::id()));
             let later = SimClock::new();
             later.set_wall(Timestamp::from_nanos(u64::MAX));

@@ -143,7 +143,7 @@ impl Chaser {
         }
     }
 
-    /// Answers the appends of a group that is visible, of which the chaser began to care at `begun`.
+    /// Answers the appends of a visible group, of which the chaser began to care at `begun`.
     fn release(&mut self, group: PendingGroup, begun: Duration) {
         let Shared { clock, meter, path, disk, .. } = &self.shared;
         let visible = moment(&**clock);

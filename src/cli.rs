@@ -22,14 +22,17 @@ mod inspect;
 mod intake;
 mod line;
 mod lines;
+mod look;
 mod names;
 mod open;
 mod read;
 mod repair;
 mod show;
 mod stress;
+mod top;
 mod verify;
 mod walk;
+mod why;
 
 use std::process::ExitCode;
 
@@ -91,6 +94,8 @@ Examples:
     Inspect(inspect::Args),
     Verify(verify::Args),
     Repair(repair::Args),
+    Top(top::Args),
+    Why(why::Args),
     Stress(stress::Args),
 }
 
@@ -119,6 +124,8 @@ pub fn main() -> ExitCode {
         Verb::Inspect(args) => inspect::run(args),
         Verb::Verify(args) => verify::run(args),
         Verb::Repair(args) => repair::run(args),
+        Verb::Top(args) => top::run(args),
+        Verb::Why(args) => why::run(args),
         Verb::Stress(args) => stress::run(args),
     };
     result.map_or_else(|error| error.report(), Outcome::code)

@@ -96,7 +96,7 @@ pub use clock::Timestamp;
 pub use consumer::{ConsumerInfo, Lag};
 pub use error::{AppendError, Damage, Error, ErrorKind, OpenError, Result};
 pub use event::{ContentKind, Expected, NewEvent, RecordedEvent, category};
-pub use log::{Consumer, Follower, Log, OpenReport, Reader, WriterState};
+pub use log::{Consumer, Figures, Follower, Log, OpenReport, Reader, Watched, WriterState};
 pub use options::{
     APPEND_SIZE_MAX, APPEND_TERMS_MAX, Durability, EVENT_SIZE_MAX, Options, STREAM_NAME_MAX,
     TAG_MAX, TAGS_MAX, TYPE_MAX,
@@ -110,6 +110,7 @@ pub use stage::stats::{
     DiskStats, DiskWork, PathStats, QueueStats, ScrubDamage, ScrubStats, StageStats, Stats,
     SubscriberStats,
 };
+pub use stage::verdict::{Cause, Finding, Verdict};
 pub use subscribe::{Subscription, Update, Updates};
 
 #[cfg(doctest)]

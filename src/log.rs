@@ -14,6 +14,7 @@ mod reader;
 mod recovery;
 mod submit;
 mod threads;
+mod watch;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod tests;
@@ -28,6 +29,7 @@ pub use consume::Consumer;
 pub use follow::{Follower, WriterState};
 pub use reader::Reader;
 pub use recovery::OpenReport;
+pub use watch::{Figures, Watched};
 
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, OsDisk};

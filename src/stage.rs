@@ -6,6 +6,7 @@
 
 pub(crate) mod ack;
 pub(crate) mod bell;
+pub(crate) mod fields;
 pub(crate) mod histogram;
 pub(crate) mod meter;
 pub(crate) mod page;
@@ -14,6 +15,7 @@ pub(crate) mod path;
 pub(crate) mod pending;
 pub(crate) mod queue;
 pub(crate) mod stats;
+pub(crate) mod verdict;
 pub(crate) mod worker;
 
 #[cfg(all(test, loom))]

@@ -286,6 +286,8 @@ impl Writer {
         if !self.group.is_empty() {
             return;
         }
+        self.stamps.taken = self.waiting.at();
+        self.stamps.begun = moment(&*self.shared.clock);
         let visible = self.shared.marks.visible();
         self.overlay.trim(visible);
         self.heads.trim(visible, self.cursor.position);
@@ -298,8 +300,6 @@ impl Writer {
             }
         });
         self.oldest.get_or_insert_with(|| self.shared.clock.monotonic());
-        self.stamps.taken = self.waiting.at();
-        self.stamps.begun = moment(&*self.shared.clock);
     }
 
     /// Writes and flushes as far as the gathered group and the flush policy say.

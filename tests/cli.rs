@@ -6,6 +6,8 @@
 mod beside;
 #[path = "cli/conditions.rs"]
 mod conditions;
+#[path = "cli/insight.rs"]
+mod insight;
 #[path = "cli/inspect.rs"]
 mod inspect;
 #[path = "cli/mistakes.rs"]

@@ -340,7 +340,7 @@ fn the_page_is_laid_out_as_drawn() {
             return;
         }
         let page = page_of(directory);
-        assert_eq!(page.len(), 4096);
+        assert_eq!(page.len(), 18 * 4096);
         assert_eq!(forged(&page, 0, b"PCHSTATS\x01\0\0\0"), page, "magic, version and checksum");
         assert_eq!(page[16..32], *log.view().log_id().as_bytes());
         assert_ne!(page[32..48], [0; 16], "a boot id");
@@ -352,10 +352,15 @@ fn the_page_is_laid_out_as_drawn() {
         assert_eq!(number_at(&page, 152), log.view().chunks()[0].data_bytes);
         assert_ne!(number_at(&page, 160), 0, "the chain value");
         assert_eq!(number_at(&page, 200), 1);
-        assert!(page[208..].iter().all(|byte| *byte == 0));
+        assert!(page[208..4096].iter().all(|byte| *byte == 0));
         wait_until("a heartbeat", || number_at(&page_of(directory), 192) != number_at(&page, 192));
         log.close().unwrap();
-        assert_eq!(number_at(&page_of(directory), 200), 2);
+        let page = page_of(directory);
+        assert_eq!(number_at(&page, 200), 2);
+        // Counters, as they were at the end.
+        assert_eq!((number_at(&page, 4096) % 2, number_at(&page, 4104)), (0, 0x1e73_3c5f_a7d3));
+        assert_eq!((number_at(&page, 4184), number_at(&page, 19848)), (count, 1));
+        assert!(page[66_520..].iter().all(|byte| *byte == 0));
     }
     assert!(sessions.is_sorted_by(|before, after| before < after), "{sessions:?}");
 }

@@ -1,7 +1,9 @@
-//! Owns the values that people write on the command line: sizes and numbers, and the options that
-//! all verbs have that write.
+//! Owns the values that people write on the command line: sizes, numbers and times, and the
+//! options that all verbs have that write.
 //!
 //! Promises: a size means what its unit says, and what does not fit is refused with the reason.
+
+use std::time::Duration;
 
 /// How a verb opens the log that it writes.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -46,6 +48,13 @@ pub(super) fn number(text: &str) -> Result<u64, String> {
     number.ok_or_else(|| format!("{text:?} is not a number from 0 to {}", u64::MAX))
 }
 
+/// A time between two looks, in seconds: as often as figures are new, at most once an hour.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let seconds: Option<f64> = text.parse().ok().filter(|seconds| (0.2..=3600.0).contains(seconds));
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.ok_or_else(|| "must be 0.2 to 3600 seconds".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +87,14 @@ mod tests {
     fn nonsense_is_refused() {
         for text in ["", "k", "-1", "1.5m", "1x", "99999999999g", "18446744073709551616"] {
             assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn intervals_are_neither_too_short_nor_endless() {
+        assert_eq!(interval("0.5"), Ok(Duration::from_millis(500)));
+        for wrong in ["0", "0.1", "-1", "NaN", "inf", "3601", "1s", ""] {
+            assert!(interval(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -118,15 +118,15 @@ impl Source for OsMap {
     }
 }
 
-/// Size of a shared page in bytes.
-pub(crate) const PAGE_SIZE: usize = 4096;
+/// Size of a shared page in bytes: some pages of the system, the first of which acks wait for.
+pub(crate) const PAGE_SIZE: usize = 18 * 4096;
 /// Numbers in a shared page.
 pub(crate) const PAGE_WORDS: usize = PAGE_SIZE / size_of::<u64>();
 
 type Words = [MappedU64; PAGE_WORDS];
-/// The same in memory. A checker of interleavings keeps much for each number, so that there it has
-/// only as many as are used.
-type MemoryWords = [AtomicU64; if cfg!(any(loom, shuttle)) { 32 } else { PAGE_WORDS }];
+/// A checker of interleavings keeps much for each number, so that there a page in memory has only
+/// as many as followers use.
+const MEMORY_WORDS: usize = if cfg!(any(loom, shuttle)) { 32 } else { PAGE_WORDS };
 
 /// A page of numbers that one process writes and others read, from
 /// [`Disk::page`](super::Disk::page). Clones share it. Each number is read and written whole; what
@@ -150,13 +150,14 @@ pub(crate) struct PageOrigin {
 #[derive(Clone)]
 enum PageWords {
     Mapped(Arc<MmapRaw>),
-    Memory(Arc<MemoryWords>),
+    Memory(Arc<[AtomicU64]>),
 }
 
 impl SharedPage {
     /// A page in memory that no other process sees.
     pub(crate) fn in_memory(origin: Option<PageOrigin>) -> Self {
-        let words = PageWords::Memory(Arc::new(std::array::from_fn(|_| AtomicU64::new(0))));
+        let words = (0..MEMORY_WORDS).map(|_| AtomicU64::new(0)).collect();
+        let words = PageWords::Memory(words);
         Self { words, origin, is_writable: true }
     }
 
@@ -176,6 +177,14 @@ impl SharedPage {
     /// Where the page is; `None` where the system cannot tell one run of it from another.
     pub(crate) fn origin(&self) -> Option<PageOrigin> {
         self.origin
+    }
+
+    /// How many numbers there are.
+    pub(crate) fn length(&self) -> usize {
+        match &self.words {
+            PageWords::Mapped(_) => PAGE_WORDS,
+            PageWords::Memory(words) => words.len(),
+        }
     }
 
     /// The number at this place. Orders nothing: a reader of several numbers needs a fence.

@@ -214,7 +214,7 @@ impl Disk for OsDisk {
         }
         let file = self.open_file(name, OFlags::RDWR | OFlags::CREATE)?;
         // Written once with what it holds, so that its block is taken before it is mapped.
-        let mut bytes = [0; PAGE_SIZE];
+        let mut bytes = vec![0; PAGE_SIZE];
         let length = file.metadata()?.len().min(PAGE_SIZE as u64);
         file.read_exact_at(&mut bytes[..length as usize], 0)?;
         file.write_all_at(&bytes, 0)?;

@@ -34,6 +34,15 @@ pub(crate) const CLOSED: u64 = 2;
 /// The log has failed, and takes nothing more until it is opened again.
 pub(crate) const FAILED: u64 = 3;
 
+/// Odd while the counters are being changed, and higher after it. They stand in pages of their own,
+/// so that whoever puts them there never touches the page that acks wait for.
+pub(crate) const COUNTERS_SEQUENCE: usize = 512;
+/// The id of the list of counters; 0 while there are none.
+pub(crate) const COUNTERS_LAYOUT: usize = 513;
+/// The first of the counters.
+pub(crate) const COUNTERS: usize = 520;
+
+const _: () = assert!(STATE < COUNTERS_SEQUENCE, "counters stand behind the live numbers");
 const _: () = assert!(IDENTITY_WORDS <= SEQUENCE, "the identity ends before the live numbers");
 
 /// Who writes a log, and on which page: what stays the same from one opening to the next.
@@ -119,6 +128,8 @@ mod tests {
         assert_eq!(hex(64..80), "03000000000000000100000000000000");
         let live = [SEQUENCE, POSITION, CHUNK, DATA_END, CHAIN, HEARTBEAT, STATE];
         assert_eq!(live.map(|index| index * 8), [128, 136, 144, 152, 160, 192, 200]);
+        let counters = [COUNTERS_SEQUENCE, COUNTERS_LAYOUT, COUNTERS];
+        assert_eq!(counters.map(|index| index * 8), [4096, 4104, 4160]);
     }
 
     #[test]

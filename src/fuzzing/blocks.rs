@@ -109,9 +109,9 @@ pub fn stats_page(data: &[u8]) {
     let disk = SimDisk::new();
     let page = disk.page(STATS, Access::Write).expect("memory gives pages");
     let origin = page.origin().expect("memory knows its pages");
-    (0..words.len().min(PAGE / 8)).for_each(|index| page.store(index, word(index)));
+    (0..words.len().min(page.length())).for_each(|index| page.store(index, word(index)));
     let reader = PageReader::open(&disk).expect("the page is there");
-    let _ = (reader.state(), reader.heartbeat(), reader.file());
+    let _ = (reader.state(), reader.heartbeat(), reader.file(), reader.counted());
     let told = reader.read(LOG);
     let is_trusted = decoded.is_ok_and(|known| {
         known.log == LOG && known.boot == origin.boot && known.file == origin.file

@@ -24,6 +24,8 @@ const INLINE_MAX: usize = 8;
 const WRITER_SPIN_MAX: Duration = Duration::from_micros(40);
 /// The longest that the writer sleeps while it waits for room, should a wake be missed.
 const ROOM_WAIT_MAX: Duration = Duration::from_millis(50);
+/// How old the figures may become that other processes see.
+const FIGURES_AGE_MAX: Duration = Duration::from_millis(200);
 
 /// The running threads.
 #[derive(Debug)]
@@ -191,11 +193,16 @@ fn tell_writer(core: &Core, told: &mut bool) {
 
 fn run_keeper(core: &Core, keeper: &mut Keeper) -> Result<()> {
     let sheet = Timesheet::new(Arc::clone(&core.meters.keeper), Arc::clone(&core.clock));
-    let mut told = false;
+    let (mut told, mut figures_due) = (false, Duration::ZERO);
     loop {
         let stopped = core.supply.is_stopped();
         let step = keeper.step();
         tell_writer(core, &mut told);
+        let now = core.clock.monotonic();
+        if now >= figures_due || stopped {
+            figures_due = now + FIGURES_AGE_MAX;
+            core.page.count(core.stats());
+        }
         match step {
             Step::Worked => {}
             _ if stopped => break,

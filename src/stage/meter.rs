@@ -201,6 +201,7 @@ impl DiskMeter {
         Duration::from_nanos(self.flushed[slot_of(flush)].load(Ordering::Relaxed))
     }
 
+    /// The figures now, read against the order in which they grow.
     pub(crate) fn snapshot(&self, waits_for_chunk: u64, clock: &dyn Clock) -> DiskStats {
         let reasons = [&self.flushes_idle, &self.flushes_deadline, &self.flushes_size];
         let [flushes_idle, flushes_deadline, flushes_size] = reasons.map(Counter::get);
@@ -216,10 +217,10 @@ impl DiskMeter {
             room_waits: self.room_waits.snapshot(),
             events_per_flush: CountHistogram(self.events_per_flush.snapshot()),
             syncs: self.syncs.snapshot(),
-            writes: self.writes.snapshot(),
             bytes: self.bytes.get(),
             events: self.events.get(),
             groups: self.groups.get(),
+            writes: self.writes.snapshot(),
             ongoing: ongoing.map(|work| (work, clock.monotonic().saturating_sub(since))),
         }
     }

@@ -6,6 +6,9 @@
 //! the run in which it was written. Assumes one writing process, and one thread at a time that
 //! publishes. Never tells of an event that is not durable.
 
+#[cfg(test)]
+mod tests;
+
 use uuid::Uuid;
 
 use crate::chunk::supply::DurablePlace;
@@ -13,11 +16,13 @@ use crate::disk::map::PageOrigin;
 use crate::disk::{Access, Disk, SharedPage};
 use crate::format::header::ChainEnd;
 use crate::format::stats::{
-    CHAIN, CHUNK, CLOSED, DATA_END, FAILED, HEARTBEAT, IDENTITY_WORDS, Identity, OPEN, POSITION,
-    SEQUENCE, STATE,
+    CHAIN, CHUNK, CLOSED, COUNTERS, COUNTERS_LAYOUT, COUNTERS_SEQUENCE, DATA_END, FAILED,
+    HEARTBEAT, IDENTITY_WORDS, Identity, OPEN, POSITION, SEQUENCE, STATE,
 };
 use crate::options::Durability;
 use crate::position::{ChunkNumber, Position};
+use crate::stage::fields;
+use crate::stage::stats::Stats;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::spin_loop;
 
@@ -32,6 +37,8 @@ const READS_MAX: u32 = if cfg!(loom) { 2 } else { 64 };
 pub(crate) struct StatsPage {
     shared: SharedPage,
     acks_early: bool,
+    /// The numbers of a snapshot, and the id of their list.
+    layout: (usize, u64),
 }
 
 /// What a page is opened for.
@@ -61,7 +68,9 @@ impl StatsPage {
             session: before.max(opening.hint_sequence).saturating_add(1),
             acks_early: opening.durability != Durability::Sync,
         };
-        let page = Self { shared, acks_early: identity.acks_early };
+        let layout = fields::layout_id();
+        let page = Self { shared, acks_early: identity.acks_early, layout };
+        page.change_counters(|shared| shared.store(COUNTERS_LAYOUT, 0));
         page.change(|shared| {
             for (index, word) in identity.encode().into_iter().enumerate() {
                 shared.store(index, word);
@@ -102,16 +111,41 @@ impl StatsPage {
         self.shared.store(STATE, CLOSED);
     }
 
+    /// Shows a snapshot to other processes.
+    pub(crate) fn count(&self, stats: Stats) {
+        let (_, id) = self.layout;
+        let words = fields::encode(stats);
+        self.change_counters(|shared| {
+            for (index, word) in (COUNTERS..).zip(words) {
+                // What stays as it is dirties no page that the system would have to write.
+                if shared.load(index) != word {
+                    shared.store(index, word);
+                }
+            }
+            shared.store(COUNTERS_LAYOUT, id);
+        });
+    }
+
+    fn change_counters(&self, change: impl FnOnce(&SharedPage)) {
+        if COUNTERS + self.layout.0 <= self.shared.length() {
+            change_under(&self.shared, COUNTERS_SEQUENCE, change);
+        }
+    }
+
     /// Runs a change that readers see as a whole or not at all.
     fn change(&self, change: impl FnOnce(&SharedPage)) {
-        // Odd already where a process was stopped in the midst of a change.
-        let changing = self.shared.load(SEQUENCE) | 1;
-        self.shared.store(SEQUENCE, changing);
-        fence(Ordering::Release);
-        change(&self.shared);
-        fence(Ordering::Release);
-        self.shared.store(SEQUENCE, changing.wrapping_add(1));
+        change_under(&self.shared, SEQUENCE, change);
     }
+}
+
+fn change_under(shared: &SharedPage, sequence: usize, change: impl FnOnce(&SharedPage)) {
+    // Odd already where a process was stopped in the midst of a change.
+    let changing = shared.load(sequence) | 1;
+    shared.store(sequence, changing);
+    fence(Ordering::Release);
+    change(shared);
+    fence(Ordering::Release);
+    shared.store(sequence, changing.wrapping_add(1));
 }
 
 /// The page as another process sees it.
@@ -159,21 +193,64 @@ impl PageReader {
     /// What the page says of the log `log`; `None` where it is of another, of another page or
     /// another run of the system, damaged, or left in the midst of a change.
     pub(crate) fn read(&self, log: Uuid) -> Option<Told> {
+        self.told().filter(|told| told.identity.log == log)
+    }
+
+    /// What the page says of whatever log it is of; `None` as for [`PageReader::read`].
+    pub(crate) fn told(&self) -> Option<Told> {
+        let (sequence, (words, place)) =
+            self.whole(SEQUENCE, || (identity_words(&self.0), load_place(&self.0)))?;
+        let identity = Identity::decode(&words).ok()?;
+        let origin = PageOrigin { boot: identity.boot, file: identity.file };
+        let is_own = self.0.origin() == Some(origin);
+        is_own.then_some(Told { sequence, identity, place })
+    }
+
+    /// The last snapshot of the writing process.
+    pub(crate) fn counted(&self) -> Counted {
+        let (count, id) = fields::layout_id();
+        let words = || {
+            let layout = self.0.load(COUNTERS_LAYOUT);
+            let count = if layout == id { count } else { 0 };
+            (layout, (0..count).map(|index| self.0.load(COUNTERS + index)).collect::<Vec<_>>())
+        };
+        if self.0.length() < COUNTERS + count {
+            return Counted::Nothing;
+        }
+        match self.whole(COUNTERS_SEQUENCE, words) {
+            Some((_, (layout, words))) if layout == id => {
+                Counted::Stats(Box::new(fields::decode(&words)))
+            }
+            None | Some((_, (0, _))) => Counted::Nothing,
+            Some(_) => Counted::OtherVersion,
+        }
+    }
+
+    /// What was read while nothing was changed under this sequence, and the sequence.
+    fn whole<T>(&self, sequence: usize, read: impl Fn() -> T) -> Option<(u64, T)> {
         for _ in 0..READS_MAX {
-            let sequence = self.0.load(SEQUENCE);
+            let before = self.0.load(sequence);
             fence(Ordering::Acquire);
-            let (words, place) = (identity_words(&self.0), load_place(&self.0));
+            let found = read();
             fence(Ordering::Acquire);
-            if sequence.is_multiple_of(2) && self.0.load(SEQUENCE) == sequence {
-                let identity = Identity::decode(&words).ok()?;
-                let origin = PageOrigin { boot: identity.boot, file: identity.file };
-                let is_own = identity.log == log && self.0.origin() == Some(origin);
-                return is_own.then_some(Told { sequence, identity, place });
+            if before.is_multiple_of(2) && self.0.load(sequence) == before {
+                return Some((before, found));
             }
             spin_loop();
         }
         None
     }
+}
+
+/// What another process has counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// A snapshot.
+    Stats(Box<Stats>),
+    /// Nothing yet, or it was stopped while it told.
+    Nothing,
+    /// What another version of this program counts.
+    OtherVersion,
 }
 
 fn identity_words(shared: &SharedPage) -> [u64; IDENTITY_WORDS] {
@@ -192,88 +269,5 @@ fn load_place(shared: &SharedPage) -> DurablePlace {
         position: Position::new(shared.load(POSITION)),
         chunk: ChunkNumber::new(shared.load(CHUNK)),
         end: ChainEnd { chain: shared.load(CHAIN), data_end: shared.load(DATA_END) },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::disk::sim::SimDisk;
-
-    const LOG: Uuid = Uuid::from_u128(5);
-
-    fn place(position: u64) -> DurablePlace {
-        DurablePlace {
-            position: Position::new(position),
-            chunk: ChunkNumber::new(position / 10),
-            end: ChainEnd { chain: !position, data_end: position * 8 },
-        }
-    }
-
-    fn open(disk: &SimDisk, durability: Durability) -> StatsPage {
-        let opening = Opening { log: LOG, durability, place: place(3), hint_sequence: 4 };
-        StatsPage::open(disk, &opening)
-    }
-
-    #[test]
-    fn what_is_told_is_read_with_who_tells_it() {
-        let disk = SimDisk::new();
-        assert!(PageReader::open(&disk).is_none());
-        let page = open(&disk, Durability::Sync);
-        let reader = PageReader::open(&disk).unwrap();
-        let first = reader.read(LOG).unwrap();
-        assert_eq!((first.place, first.identity.session), (place(3), 5));
-        assert_eq!(reader.read(Uuid::from_u128(6)), None);
-        page.visible(&place(17));
-        let second = reader.read(LOG).unwrap();
-        assert_eq!((second.place, second.identity), (place(17), first.identity));
-        assert!(second.sequence > first.sequence);
-        let again = open(&disk, Durability::Sync);
-        assert_eq!(reader.read(LOG).unwrap().identity.session, 6);
-        again.close();
-        assert_eq!(reader.state(), CLOSED);
-    }
-
-    #[test]
-    fn acks_that_do_not_wait_for_the_sync_tell_nothing() {
-        let disk = SimDisk::new();
-        let page = open(&disk, Durability::Os);
-        let reader = PageReader::open(&disk).unwrap();
-        page.visible(&place(17));
-        assert_eq!(reader.read(LOG).unwrap().place, place(3));
-        page.synced(&place(9));
-        let told = reader.read(LOG).unwrap();
-        assert_eq!((told.place, told.identity.acks_early), (place(9), true));
-    }
-
-    #[test]
-    fn a_page_left_in_the_midst_of_a_change_says_nothing() {
-        let disk = SimDisk::new();
-        let page = open(&disk, Durability::Sync);
-        let reader = PageReader::open(&disk).unwrap();
-        page.change(|_| assert_eq!(reader.read(LOG), None));
-        let sequence = reader.sequence();
-        page.shared.store(SEQUENCE, sequence + 1);
-        assert_eq!(reader.read(LOG), None);
-        page.visible(&place(4));
-        assert_eq!(reader.read(LOG).unwrap().place, place(4));
-        assert_eq!(reader.sequence(), sequence + 2);
-    }
-
-    #[test]
-    fn no_reader_sees_half_of_a_change() {
-        let disk = SimDisk::new();
-        let page = open(&disk, Durability::Sync);
-        let reader = PageReader::open(&disk).unwrap();
-        std::thread::scope(|scope| {
-            scope.spawn(|| (3..20_000).for_each(|position| page.visible(&place(position))));
-            let mut last = 0;
-            while last < 19_999 {
-                let Some(told) = reader.read(LOG) else { continue };
-                assert_eq!(told.place, place(told.place.position.get()));
-                assert!(told.place.position.get() >= last);
-                last = told.place.position.get();
-            }
-        });
     }
 }

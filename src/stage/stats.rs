@@ -60,6 +60,40 @@ impl Stats {
     pub fn in_flight(&self) -> u64 {
         self.appends.pushed.saturating_sub(self.path.total.count())
     }
+
+    /// What has happened since an earlier snapshot of the same log: counts, times and histograms
+    /// are differences, `uptime` is the time between the two. What is at a moment - marks, lengths,
+    /// high-water marks, subscribers, what is going on - is as it is in this snapshot. Without
+    /// meaning, but harmless, where the other is not earlier.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            uptime: self.uptime.saturating_sub(earlier.uptime),
+            appends: self.appends.since(&earlier.appends),
+            groups: self.groups.since(&earlier.groups),
+            writer: self.writer.since(&earlier.writer),
+            chaser: self.chaser.since(&earlier.chaser),
+            keeper: self.keeper.since(&earlier.keeper),
+            releases: self.releases.since(&earlier.releases),
+            path: PathStats {
+                gather: self.path.gather.since(&earlier.path.gather),
+                write: self.path.write.since(&earlier.path.write),
+                sync: self.path.sync.since(&earlier.path.sync),
+                chase: self.path.chase.since(&earlier.path.chase),
+                wake: self.path.wake.since(&earlier.path.wake),
+                total: self.path.total.since(&earlier.path.total),
+            },
+            disk: self.disk.since(&earlier.disk),
+            scrub: ScrubStats {
+                bytes: self.scrub.bytes.saturating_sub(earlier.scrub.bytes),
+                chunks: self.scrub.chunks.saturating_sub(earlier.scrub.chunks),
+                rounds: self.scrub.rounds.saturating_sub(earlier.scrub.rounds),
+                damages: self.scrub.damages.saturating_sub(earlier.scrub.damages),
+                last_damage: self.scrub.last_damage,
+            },
+            ..self.clone()
+        }
+    }
 }
 
 /// The way of the appends that were answered, in parts that follow each other. It begins with
@@ -146,6 +180,19 @@ pub struct QueueStats {
     pub waits: Histogram,
 }
 
+impl QueueStats {
+    fn since(&self, earlier: &Self) -> Self {
+        Self {
+            pushed: self.pushed.saturating_sub(earlier.pushed),
+            popped: self.popped.saturating_sub(earlier.popped),
+            full: self.full.saturating_sub(earlier.full),
+            rejected: self.rejected.saturating_sub(earlier.rejected),
+            waits: self.waits.since(&earlier.waits),
+            ..self.clone()
+        }
+    }
+}
+
 /// The figures of one stage.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -163,6 +210,16 @@ pub struct StageStats {
 }
 
 impl StageStats {
+    fn since(&self, earlier: &Self) -> Self {
+        Self {
+            busy: self.busy.saturating_sub(earlier.busy),
+            idle: self.idle.saturating_sub(earlier.idle),
+            items: self.items.saturating_sub(earlier.items),
+            errors: self.errors.saturating_sub(earlier.errors),
+            service: self.service.since(&earlier.service),
+        }
+    }
+
     /// Busy time as a part of all time, 0.0 to 1.0.
     #[must_use]
     pub fn utilisation(&self) -> f64 {
@@ -201,6 +258,27 @@ pub struct DiskStats {
     pub events_per_flush: CountHistogram,
     /// What the writer waits for at this moment, and how long it has.
     pub ongoing: Option<(DiskWork, Duration)>,
+}
+
+impl DiskStats {
+    fn since(&self, earlier: &Self) -> Self {
+        let (count, before) = (self, earlier);
+        Self {
+            groups: count.groups.saturating_sub(before.groups),
+            events: count.events.saturating_sub(before.events),
+            bytes: count.bytes.saturating_sub(before.bytes),
+            flushes: count.flushes.saturating_sub(before.flushes),
+            flushes_idle: count.flushes_idle.saturating_sub(before.flushes_idle),
+            flushes_deadline: count.flushes_deadline.saturating_sub(before.flushes_deadline),
+            flushes_size: count.flushes_size.saturating_sub(before.flushes_size),
+            waits_for_chunk: count.waits_for_chunk.saturating_sub(before.waits_for_chunk),
+            room_waits: count.room_waits.since(&before.room_waits),
+            writes: count.writes.since(&before.writes),
+            syncs: count.syncs.since(&before.syncs),
+            events_per_flush: count.events_per_flush.since(&before.events_per_flush),
+            ongoing: count.ongoing,
+        }
+    }
 }
 
 /// What the writer waits for.

@@ -16,6 +16,7 @@ use crate::chunk::directory::HINT;
 use crate::chunk::scan::{self, Cursor};
 use crate::chunk::{file_name, number_of};
 use crate::clock::Timestamp;
+use crate::disk::map::PAGE_SIZE;
 use crate::disk::{Access, Disk, DiskFile};
 use crate::format::checksum::{ChunkSalt, LogSalt};
 use crate::format::footer::{FOOTER_SIZE, Footer};
@@ -25,9 +26,6 @@ use crate::format::{CHUNK_HEADER_SIZE, is_zero};
 use crate::index::table::Table;
 use crate::position::{ChunkNumber, Position};
 use crate::stage::page::STATS;
-
-/// The number of a shared page's bytes.
-const PAGE: u64 = 4096;
 
 /// What is known of a log.
 #[derive(Clone, Debug, Default)]
@@ -110,7 +108,7 @@ impl Survey {
             survey.odd.push(HINT);
         }
         let page = disk.open(STATS, Access::Read).and_then(|file| file.size());
-        if page.is_ok_and(|size| size != PAGE) {
+        if page.is_ok_and(|size| size != PAGE_SIZE as u64) {
             survey.odd.push(STATS);
         }
         Ok(survey)

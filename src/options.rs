@@ -130,9 +130,9 @@ impl Options {
 
     /// Whether a flush is held back for appends that are about to come. Default true: while clients
     /// take turns in two halves, each of which waits for the syncs of both, the writer waits for
-    /// those that it has just answered, as long as they usually take to append again, and only where
-    /// that raises throughput. A lone client is never held back. On disks with slow syncs this
-    /// nearly doubles the throughput of a few clients.
+    /// those that it has just answered, as long as they usually take to append again, and only
+    /// where that raises throughput. A lone client is never held back. On disks with slow syncs
+    /// this nearly doubles the throughput of a few clients.
     #[must_use]
     pub fn batching(mut self, batching: bool) -> Self {
         self.batching = batching;

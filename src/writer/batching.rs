@@ -23,7 +23,7 @@ const WAKE: Duration = Duration::from_micros(50);
 pub(super) struct Batching {
     /// Of a sync, smoothed.
     sync: Duration,
-    /// From an answer to the next append of who got it, smoothed, and how far samples are from that.
+    /// From an answer to the next append of who got it, smoothed, and how far samples are from it.
     turnaround: Duration,
     spread: Duration,
     before: Release,

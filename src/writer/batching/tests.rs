@@ -99,8 +99,8 @@ fn is_near_the_best_fixed_delay_and_never_as_slow_as_a_long_one() {
             let slow = fixed[6].p99;
             let adaptive = closed_loop(Policy::Adaptive, clients, sync, seed);
             let told = format!(
-                "{clients} clients, sync {sync:?}: {:.0}/s, best fixed {best:.0}/s, at once {:.0}/s; \
-                 p99 {:?}, of 2 ms {slow:?}",
+                "{clients} clients, sync {sync:?}: {:.0}/s, best fixed {best:.0}/s, \
+                 at once {:.0}/s; p99 {:?}, of 2 ms {slow:?}",
                 adaptive.per_second, fixed[0].per_second, adaptive.p99
             );
             println!("{told}");

@@ -105,7 +105,10 @@ impl Recorder {
         if IS_MEASURED {
             let value = nanos(time);
             self.total.fetch_add(value, Ordering::Relaxed);
-            self.max.fetch_max(value, Ordering::Relaxed);
+            // A longest one is rare: a look costs less than an atomic change.
+            if value > self.max.load(Ordering::Relaxed) {
+                self.max.fetch_max(value, Ordering::Relaxed);
+            }
             self.buckets[bucket_of(value)].fetch_add(1, Ordering::Release);
         }
     }

@@ -148,7 +148,9 @@ impl Chaser {
         let Shared { clock, meter, path, disk, .. } = &self.shared;
         let visible = moment(&**clock);
         meter.service.record(visible.saturating_sub(begun));
-        let durable = disk.flushed_at(group.stamps.flush);
+        // A group of answers alone may be due before the flush that it was counted for.
+        let flushed = disk.flushed_at(group.stamps.flush);
+        let durable = flushed.max(group.stamps.written).min(visible);
         let appends = group.answers.iter().map(|answer| answer.since);
         path.record(&group.stamps, (durable, visible), appends);
         for answer in group.answers {

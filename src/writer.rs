@@ -101,7 +101,8 @@ pub(crate) struct Writer {
     /// When the oldest append that is not flushed was gathered.
     oldest: Option<Duration>,
     unflushed_groups: u32,
-    /// Answers handed over since the last flush.
+    unflushed_answers: usize,
+    /// Answers handed over and not yet told of as due.
     answers: usize,
     /// Appends handled and not yet taken off the flushable counter.
     handled: usize,
@@ -154,6 +155,7 @@ impl Writer {
             lacks_room: None,
             oldest: None,
             unflushed_groups: 0,
+            unflushed_answers: 0,
             answers: 0,
             handled: 0,
             asked_at: 0,
@@ -339,6 +341,7 @@ impl Writer {
         let answers = Vec::with_capacity(self.group.answers.len());
         let answers = std::mem::replace(&mut self.group.answers, answers);
         self.answers += answers.len();
+        self.unflushed_answers += answers.len();
         self.unflushed_groups += 1;
         let pending = PendingGroup { bytes, rests_on: self.cursor.position, answers, stamps };
         // The queue holds more groups than stay unflushed, so the chaser makes room whatever

@@ -166,7 +166,7 @@ impl<T> Queue<T> {
         wait: Duration,
     ) -> Result<MutexGuard<'_, State<T>>, Refused> {
         let raised = Raised::new(&self.unhandled);
-        let since = moment(&*self.clock);
+        let since = self.clock.monotonic();
         let mut state = self.make_room(self.state(), bytes, wait, since)?;
         raised.keep();
         state.bytes += bytes;
@@ -196,6 +196,8 @@ impl<T> Queue<T> {
         let (mut deadline, mut left) = (None, wait);
         let oldest = state.items.front().map_or(since, |held| held.since);
         if self.age_max.is_some_and(|most| since.saturating_sub(oldest) > most) && !state.closed {
+            self.rouse(&mut state);
+            state.full += 1;
             state.rejected += 1;
             return Err(Refused::Full);
         }
@@ -207,6 +209,7 @@ impl<T> Queue<T> {
             if state.items.is_empty() || (state.items.len() < self.count_max && fits) {
                 return Ok(state);
             }
+            self.rouse(&mut state);
             state.full += u64::from(deadline.is_none());
             if left.is_zero() {
                 state.rejected += 1;
@@ -219,6 +222,14 @@ impl<T> Queue<T> {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             state.producers_waiting -= 1;
             left = deadline.saturating_sub(self.clock.monotonic());
+        }
+    }
+
+    /// Wakes a consumer that waits for more items than can enter.
+    fn rouse(&self, state: &mut State<T>) {
+        if std::mem::take(&mut state.consumer_sleeps) {
+            state.nudged = true;
+            self.arrived.notify_one();
         }
     }
 
@@ -295,6 +306,11 @@ impl<T> Queue<T> {
         self.state().closed = true;
         self.arrived.notify_all();
         self.left.notify_all();
+    }
+
+    /// Whether it is closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state().closed
     }
 
     /// Whether it is closed and empty.
@@ -453,6 +469,20 @@ mod tests {
             assert!(queue.state().consumer_sleeps, "one item does not wake");
             queue.push(2, 1, Duration::ZERO).unwrap();
             assert!(!queue.state().consumer_sleeps);
+            consumer.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_consumer_that_waits_for_more_than_can_enter_is_woken() {
+        let queue = queue(1, 9);
+        std::thread::scope(|scope| {
+            let consumer = scope.spawn(|| queue.wait(5, None));
+            while !queue.state().consumer_sleeps {
+                std::thread::yield_now();
+            }
+            queue.push(1, 1, Duration::ZERO).unwrap();
+            assert_eq!(queue.push(2, 1, Duration::ZERO), Err(Refused::Full));
             consumer.join().unwrap();
         });
     }

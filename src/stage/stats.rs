@@ -58,7 +58,8 @@ impl Stats {
     /// Appends that were submitted and are not answered.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
-        self.appends.pushed.saturating_sub(self.path.total.count())
+        let answered = self.path.total.count().saturating_add(self.disk.refused);
+        self.appends.pushed.saturating_sub(answered)
     }
 
     /// What has happened since an earlier snapshot of the same log: counts, times and histograms
@@ -172,9 +173,10 @@ pub struct QueueStats {
     pub capacity: u64,
     /// The most items that were in it at once.
     pub high_water: u64,
-    /// How often it was full when an item came, which then waited or was turned away.
+    /// How often it was full, or too old to take more, when an item came, which then waited or was
+    /// turned away.
     pub full: u64,
-    /// Items that were turned away because it was full.
+    /// Items that were turned away for that.
     pub rejected: u64,
     /// How long items waited in it, and before it where it was full.
     pub waits: Histogram,
@@ -248,6 +250,8 @@ pub struct DiskStats {
     pub flushes_size: u64,
     /// How often the writer had to wait until zeros lay ready, or a chunk.
     pub waits_for_chunk: u64,
+    /// Appends that the writer refused because there was no space, or because the log has failed.
+    pub refused: u64,
     /// How long it waited.
     pub room_waits: Histogram,
     /// How long writes took.
@@ -272,6 +276,7 @@ impl DiskStats {
             flushes_deadline: count.flushes_deadline.saturating_sub(before.flushes_deadline),
             flushes_size: count.flushes_size.saturating_sub(before.flushes_size),
             waits_for_chunk: count.waits_for_chunk.saturating_sub(before.waits_for_chunk),
+            refused: count.refused.saturating_sub(before.refused),
             room_waits: count.room_waits.since(&before.room_waits),
             writes: count.writes.since(&before.writes),
             syncs: count.syncs.since(&before.syncs),

@@ -72,7 +72,8 @@ impl Batching {
         let release = if since < self.last.at { &mut self.before } else { &mut self.last };
         release.returned += 1;
         // The last few tell of the slowest clients, not of the others.
-        if !release.is_learned && release.returned >= release.answers - release.answers / 32 {
+        let is_known = release.answers > 0 && !release.is_learned;
+        if is_known && release.returned >= release.answers - release.answers / 32 {
             release.is_learned = true;
             let took = since.saturating_sub(release.at);
             self.learn(took);

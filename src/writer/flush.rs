@@ -12,7 +12,7 @@ use crate::chunk::supply::DurablePlace;
 use crate::error::Result;
 use crate::options::Durability;
 use crate::stage::Step;
-use crate::stage::meter::{Counter, moment};
+use crate::stage::meter::Counter;
 use crate::stage::stats::DiskWork;
 
 /// Unflushed groups beyond this are flushed in any case, so that the chaser's queue never fills
@@ -64,9 +64,10 @@ impl Writer {
             return Some(if idle { Flush::Idle } else { Flush::Deadline });
         }
         if self.shared.appends.is_handled() {
-            if self.options.batching {
-                let unanswered = self.answers + self.group.answers.len();
-                self.hold = self.batching.hold(now, unanswered);
+            if self.options.batching && self.is_sync_due() {
+                let unanswered = self.unflushed_answers + self.group.answers.len();
+                let hold = self.batching.hold(now, unanswered);
+                self.hold = hold.filter(|_| !self.shared.appends.is_closed());
             }
             return self.hold.is_none().then_some(Flush::Idle);
         }
@@ -74,12 +75,18 @@ impl Writer {
         (stuck || self.unflushed_groups >= UNFLUSHED_MAX).then_some(Flush::Size)
     }
 
+    /// Whether the next flush takes a sync for the sake of its answers.
+    fn is_sync_due(&self) -> bool {
+        let is_written = self.synced != self.cursor.position;
+        self.options.durability == Durability::Sync && (self.group.events > 0 || is_written)
+    }
+
     pub(super) fn flush(&mut self, reason: Flush) -> Result<()> {
-        let mut took = None;
+        let (start, mut is_synced) = (self.shared.clock.monotonic(), false);
         // Also in a weaker mode the first group of a chunk, which carries the chunk's header, is
         // synced: the chunk before may be sealed then (F15).
         if self.options.durability == Durability::Sync || self.chunk_begins {
-            took = self.sync()?;
+            is_synced = self.sync()?;
             // A flush of answers alone has written no header yet.
             self.chunk_begins = self.unwritten_header.is_some();
         }
@@ -95,36 +102,37 @@ impl Writer {
             self.file.settle(self.cursor.offset);
         }
         let events = self.cursor.position.since(self.shared.marks.durable());
-        let now = moment(&*self.shared.clock);
+        let now = self.shared.clock.monotonic();
         meter.flushed(self.stamps.flush, events, now);
         self.shared.marks.advance_durable(self.cursor.position);
-        self.batching.flushed(now, took, self.answers);
+        let took = is_synced.then(|| now.saturating_sub(start));
+        self.batching.flushed(now, took, self.unflushed_answers);
         self.oldest = None;
-        self.unflushed_groups = 0;
+        (self.unflushed_groups, self.unflushed_answers) = (0, 0);
         self.stamps.flush += 1;
         Ok(())
     }
 
-    /// Syncs what is written; how long that took, where there was anything.
-    pub(super) fn sync(&mut self) -> Result<Option<Duration>> {
+    /// Syncs what is written; whether there was anything.
+    pub(super) fn sync(&mut self) -> Result<bool> {
         if self.synced == self.cursor.position {
-            return Ok(None);
+            return Ok(false);
         }
-        let took = self.sync_file()?;
+        self.sync_file()?;
         self.synced = self.cursor.position;
         let (position, end) = (self.synced, self.cursor.end());
         self.shared.supply.note_durable(DurablePlace { position, chunk: self.file.number, end });
-        Ok(Some(took))
+        Ok(true)
     }
 
-    pub(super) fn sync_file(&self) -> Result<Duration> {
+    pub(super) fn sync_file(&self) -> Result<()> {
         let Shared { clock, disk, .. } = &self.shared;
-        let (synced, start, end) = disk.timed(DiskWork::Sync, &**clock, || self.file.sync());
+        let (synced, ..) = disk.timed(DiskWork::Sync, &**clock, || self.file.sync());
         synced.map_err(|error| self.failed("sync", error))?;
         // Another stage may have met an error of the same file meanwhile.
         if let Some(error) = self.shared.failure.get() {
             return Err(error.clone());
         }
-        Ok(end.saturating_sub(start))
+        Ok(())
     }
 }

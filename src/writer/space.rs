@@ -79,6 +79,7 @@ impl Writer {
         let step = if self.waiting.is_empty() { Step::Idle } else { Step::Worked };
         while let Some(submission) = self.waiting.pop() {
             submission.promise.answer(Err(error.clone()));
+            self.shared.disk.refused.add(1);
             self.handled += 1;
         }
         self.settle_handled();

@@ -2,6 +2,7 @@
 //! clients over the simulated disk and clock, so that a failure can be played again.
 
 mod causes;
+mod held;
 mod measured;
 
 use std::sync::Arc;

@@ -72,8 +72,15 @@ impl Hint {
         Self::slots(file).max_by_key(|hint| hint.sequence)
     }
 
+    /// A file that ends within a slot reads as if zeros followed: they do as soon as the other slot
+    /// is written, and what a slot says must not depend on that.
     fn slots(file: &[u8]) -> impl Iterator<Item = Self> {
-        file.chunks(SLOT_SIZE as usize).filter_map(Self::decode)
+        file.chunks(SLOT_SIZE as usize).filter_map(|slot| {
+            let mut whole = [0; SIZE];
+            let length = slot.len().min(SIZE);
+            whole[..length].copy_from_slice(&slot[..length]);
+            Self::decode(&whole)
+        })
     }
 }
 
@@ -108,7 +115,10 @@ mod tests {
             assert_eq!(Hint::newest(&torn, hint(1).log), Some(hint(1)), "byte {at}");
         }
         for length in 0..=file.len() {
-            let _ = Hint::newest(&file[..length], hint(1).log);
+            let short = Hint::newest(&file[..length], hint(1).log);
+            let mut grown = file[..length].to_vec();
+            grown.resize(file.len(), 0);
+            assert_eq!(short, Hint::newest(&grown, hint(1).log), "{length} bytes");
         }
     }
 }

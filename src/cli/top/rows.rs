@@ -53,7 +53,7 @@ fn head(pair: &Pair, between: &Stats) -> Vec<String> {
             between.uptime.as_secs_f64()
         ),
         format!(
-            "written {} > durable -{} > visible -{}; in flight {}",
+            "{} events written, {} of them not durable, {} more not visible; {} appends in flight",
             show::count(written.get()),
             show::count(written.since(durable)),
             show::count(durable.since(visible)),

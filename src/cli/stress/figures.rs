@@ -46,7 +46,8 @@ fn stage(name: &str, before: &StageStats, after: &StageStats) -> Stage {
     let idle = after.idle.saturating_sub(before.idle).as_secs_f64();
     Stage {
         name: name.to_owned(),
-        busy_percent: per(busy * 100.0, busy + idle),
+        // A quotient of floats may pass its bound by a bit.
+        busy_percent: per(busy * 100.0, busy + idle).min(100.0),
         items: after.items.saturating_sub(before.items),
         errors: after.errors.saturating_sub(before.errors),
     }

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::error::{Damage, Error, ErrorKind, Result};
 use crate::index::ChunkIndex;
 use crate::index::segments::{Segment, Segments};
+use crate::stage::ack::{Lounge, Rooms};
 use crate::stage::bell::{self, Bell, Keys};
 use crate::stage::meter::{DiskMeter, StageMeter, moment};
 use crate::stage::page::StatsPage;
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) segments: Arc<Segments>,
     pub(crate) marks: Arc<Watermarks>,
     pub(crate) bell: Arc<Bell>,
+    pub(crate) lounge: Arc<Lounge>,
     pub(crate) page: Arc<StatsPage>,
     pub(crate) failure: Arc<Failure>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -153,9 +155,11 @@ impl Chaser {
         let durable = flushed.max(group.stamps.written).min(visible);
         let appends = group.answers.iter().map(|answer| answer.since);
         path.record(&group.stamps, (durable, visible), appends);
+        let mut rooms = Rooms::default();
         for answer in group.answers {
-            answer.promise.release(answer.outcome, visible);
+            rooms = rooms.and(answer.promise.release(answer.outcome, visible));
         }
+        self.shared.lounge.wake(rooms);
         path.releases.record(moment(&**clock).saturating_sub(visible));
     }
 

@@ -26,8 +26,8 @@ use crate::position::ChunkNumber;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// How much the preparing thread writes at once: small, because a write holds off the writer's.
-const PREPARE_WRITE: usize = 256 << 10;
-static ZEROS: [u8; PREPARE_WRITE] = [0; PREPARE_WRITE];
+pub(crate) const ZERO_PIECE: usize = 256 << 10;
+static ZEROS: [u8; ZERO_PIECE] = [0; ZERO_PIECE];
 
 /// The file of an unsealed chunk.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub(crate) struct ChunkFile {
     /// Zeros up to here are written and synced, so that overwriting them changes no metadata of the
     /// file system.
     prepared: AtomicU64,
+    /// Zeros up to here are written. Only who prepares asks for it.
+    zeroed: AtomicU64,
     /// How far the writer has come.
     written: AtomicU64,
 }
@@ -67,8 +69,9 @@ impl ChunkFile {
         }
         let keeper = disk.open(&file_name(number), Access::Write)?;
         let map = file.map(capacity)?;
+        let zeroed = AtomicU64::new(prepared);
         let (prepared, written) = (AtomicU64::new(prepared), AtomicU64::new(0));
-        Ok(Self { number, capacity, file, keeper, map, prepared, written })
+        Ok(Self { number, capacity, file, keeper, map, prepared, zeroed, written })
     }
 
     /// The first `length` bytes of a file that another process writes, for reading alone.
@@ -79,8 +82,9 @@ impl ChunkFile {
     ) -> io::Result<Self> {
         let map = file.map(length)?;
         let (prepared, written) = (AtomicU64::new(0), AtomicU64::new(length));
+        let zeroed = AtomicU64::new(0);
         let keeper = Arc::clone(&file);
-        Ok(Self { number, capacity: length, file, keeper, map, prepared, written })
+        Ok(Self { number, capacity: length, file, keeper, map, prepared, zeroed, written })
     }
 
     /// How far zeros lie ready.
@@ -97,28 +101,43 @@ impl ChunkFile {
         self.written.fetch_max(to, Ordering::AcqRel);
     }
 
-    /// Writes, syncs and maps in zeros from the prepared mark to `through`, at most `step` bytes of
-    /// them. Returns whether there was anything to do.
-    pub(crate) fn prepare(&self, through: u64, step: u64) -> io::Result<bool> {
-        let start = self.prepared();
-        let end = through.min(self.capacity).min(start + step);
-        if start >= end {
-            return Ok(false);
+    /// How far zeros are written, ready or not.
+    pub(crate) fn zeroed(&self) -> u64 {
+        self.zeroed.load(Ordering::Relaxed)
+    }
+
+    /// Writes a piece of the zeros up to `through`, none beyond the capacity. One thread at a time
+    /// may do so.
+    pub(crate) fn zero(&self, through: u64) -> io::Result<()> {
+        let start = self.zeroed();
+        let length = through.min(self.capacity).saturating_sub(start).min(ZERO_PIECE as u64);
+        if length == 0 {
+            return Ok(());
         }
-        let mut at = start;
-        while at < end {
-            let length = (end - at).min(PREPARE_WRITE as u64);
-            assert!(at >= self.map.settled(), "settled bytes never change (R8)");
-            self.keeper.write_at(&ZEROS[..length as usize], at)?;
-            // So that the sync has little left to do, which the writer's own syncs would wait for.
-            self.keeper.begin_writeback(at, length);
-            at += length;
-        }
+        assert!(start >= self.map.settled(), "settled bytes never change (R8)");
+        self.keeper.write_at(&ZEROS[..length as usize], start)?;
+        // So that the sync has little left to do, which the writer's own syncs would wait for.
+        self.keeper.begin_writeback(start, length);
+        self.zeroed.store(start + length, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Syncs and maps in the zeros that are written, which lie ready then.
+    pub(crate) fn finish_zeros(&self) -> io::Result<()> {
+        let (start, end) = (self.prepared(), self.zeroed());
         // A failed sync is final, also when it says that the disk is full (R1).
         self.keeper.sync_data().map_err(io::Error::other)?;
         self.map.populate(start..end);
         self.prepared.store(end, Ordering::Release);
-        Ok(true)
+        Ok(())
+    }
+
+    /// Brings zeros to lie ready up to `through`, or to the capacity.
+    pub(crate) fn prepare(&self, through: u64) -> io::Result<()> {
+        while self.zeroed() < through.min(self.capacity) {
+            self.zero(through)?;
+        }
+        self.finish_zeros()
     }
 
     /// Writes `bytes` at `offset`, which lies at or beyond everything that may be read.

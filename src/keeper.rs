@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::chunk::directory::HINT;
 use crate::chunk::supply::{DurablePlace, Need, Orders, Supply};
-use crate::chunk::{Body, Chunk, ChunkFile, file_name, recover};
+use crate::chunk::{Body, Chunk, ChunkFile, ZERO_PIECE, file_name, recover};
 use crate::clock::Clock;
 use crate::disk::{Access, Disk, DiskFile, is_full};
 use crate::error::{Damage, Error, Result};
@@ -32,8 +32,11 @@ use crate::stage::{Failure, Step};
 
 use scrub::Scrub;
 
-/// How much is prepared in one step, so that sealing and hints get their turn.
-const PREPARE_STEP: u64 = 16 << 20;
+/// Zeros are synced in steps of so many bytes, each of which changes the file system's own records.
+const ZERO_SYNC: u64 = 16 << 20;
+/// How often the keeper looks how far a busy writer has come, so that it writes zeros in step with
+/// it: many at once fill the queue of the disk, in which the writer's syncs wait behind them.
+const PACE: Duration = Duration::from_millis(5);
 /// How old the hint may become while the log grows; also how soon a full disk is tried again.
 pub(crate) const HINT_AGE_MAX: Duration = Duration::from_millis(100);
 
@@ -64,6 +67,8 @@ pub(crate) struct Keeper {
     /// Nobody waited for what the disk refused last; whoever waits for it now has it tried at once.
     is_patient: bool,
     hint_due: Duration,
+    /// How far the writer had come in the active chunk at the last look.
+    written: u64,
     scrub: Option<Scrub>,
 }
 
@@ -89,6 +94,7 @@ impl Keeper {
             retry_at,
             is_patient: false,
             hint_due,
+            written: 0,
             scrub,
         }
     }
@@ -123,27 +129,31 @@ impl Keeper {
             }
             return self.worked(now);
         }
-        self.scrub(now)
+        let written = orders.active.written();
+        let is_busy = std::mem::replace(&mut self.written, written) != written;
+        self.scrub(now, if is_busy { self.hint_due.min(now + PACE) } else { self.hint_due })
     }
 
-    /// Reads a piece of the sealed chunks, when that is wanted and due.
-    fn scrub(&mut self, now: Duration) -> Step {
+    /// Reads a piece of the sealed chunks, when that is wanted and due. Returns when to look again,
+    /// at `look` at the latest.
+    fn scrub(&mut self, now: Duration, look: Duration) -> Step {
         let Shared { disk, segments, supply, failure, .. } = &self.shared;
         match &mut self.scrub {
             Some(scrub) if !supply.is_stopped() && failure.get().is_none() => {
                 match scrub.step(&**disk, segments, now) {
-                    Some(due) => Step::Until(due.min(self.hint_due)),
+                    Some(due) => Step::Until(due.min(look)),
                     None => Step::Worked,
                 }
             }
-            _ => Step::Until(self.hint_due),
+            _ => Step::Until(look),
         }
     }
 
     /// Writes what a clean close leaves behind.
     pub(crate) fn finish(&mut self) -> Result<()> {
         let place = self.shared.supply.orders().place;
-        let written = self.hint.write(self.log, place, true).and_then(|_| self.hint.sync());
+        let is_clean = !self.shared.supply.is_torn();
+        let written = self.hint.write(self.log, place, is_clean).and_then(|_| self.hint.sync());
         written.map_err(|error| Error::from_io("write the hint", error))?;
         self.shared.page.synced(&place);
         self.shared.page.close();
@@ -182,8 +192,7 @@ impl Keeper {
             Some(Need::Active(through)) => through.max(active.written() + ahead),
             _ => active.written() + ahead,
         };
-        if is_due(active, wanted, ahead / 2, orders.need.is_some()) {
-            prepare_step(active, wanted)?;
+        if prepare_piece(active, wanted, ahead / 2, orders.need.is_some())? {
             let short = matches!(orders.need, Some(Need::Active(end)) if end > active.prepared());
             if !short {
                 self.shared.supply.prepared(None);
@@ -196,13 +205,10 @@ impl Keeper {
             None => self.create_next(active.number.next())?,
         };
         let urgent = orders.need.is_some() || orders.next.is_none();
-        let due = is_due(&next, wanted, PREPARE_STEP, urgent);
-        if due {
-            prepare_step(&next, wanted)?;
-        }
+        let worked = prepare_piece(&next, wanted, ZERO_SYNC, urgent)?;
         let least = match orders.need {
             Some(Need::Next(room)) => room,
-            _ => ahead,
+            _ => ahead / 8,
         };
         // Also when nothing was left to prepare: an earlier, larger need may have left it here.
         let unknown = orders.next.is_none() || orders.need.is_some();
@@ -211,7 +217,7 @@ impl Keeper {
             self.preparing = None;
             self.shared.supply.prepared(Some(next));
         }
-        Ok(due || ready)
+        Ok(worked || ready)
     }
 
     fn create_next(&mut self, number: ChunkNumber) -> Result<Arc<ChunkFile>, Refusal> {
@@ -244,19 +250,30 @@ impl Keeper {
     }
 }
 
-/// Whether a file is to be prepared further: when at least `piece` is missing, the rest of the
-/// file, or anything that is urgent. So a busy writer is served in a few large pieces.
-fn is_due(file: &ChunkFile, wanted: u64, piece: u64, urgent: bool) -> bool {
-    let missing = wanted.min(file.capacity).saturating_sub(file.prepared());
-    missing > 0 && (missing >= piece || wanted >= file.capacity || urgent)
-}
-
-fn prepare_step(file: &ChunkFile, through: u64) -> Result<(), Refusal> {
+/// Brings a file a piece nearer to lie ready as far as is wanted, unless less than a piece is
+/// missing and nothing is urgent. Zeros are synced `step` bytes at a time. Returns whether there was
+/// anything to do.
+fn prepare_piece(file: &ChunkFile, wanted: u64, step: u64, urgent: bool) -> Result<bool, Refusal> {
+    let wanted = wanted.min(file.capacity);
+    let step = step.min(ZERO_SYNC);
+    let (missing, ahead) =
+        (wanted.saturating_sub(file.zeroed()), file.zeroed().saturating_sub(file.prepared()));
     let told = |error| {
         let doing = format!("prepare {}", file_name(file.number));
         Refusal { error, doing, is_final: true }
     };
-    file.prepare(through, PREPARE_STEP).map_err(told).map(drop)
+    let is_all = missing == 0 && (urgent || wanted == file.capacity);
+    if ahead >= step || (ahead > 0 && is_all) {
+        file.finish_zeros().map_err(told)?;
+        return Ok(true);
+    }
+    if missing >= step.min(ZERO_PIECE as u64)
+        || (missing > 0 && (urgent || wanted == file.capacity))
+    {
+        file.zero(wanted).map_err(told)?;
+        return Ok(true);
+    }
+    Ok(false)
 }
 
 /// How far the next chunk is to be prepared: in step with the second half of the active one, so
@@ -271,7 +288,7 @@ fn wanted_of_next(orders: &Orders, ahead: u64) -> Option<u64> {
         return None;
     }
     let quarter = active.capacity / 4;
-    let paced = active.written().checked_sub(quarter).map(|behind| behind / 3 * 4 + ahead);
+    let paced = active.written().checked_sub(quarter).map(|behind| behind / 3 * 4 + ahead / 8);
     match orders.need {
         Some(Need::Next(room)) => Some(room.max(paced.unwrap_or(ahead))),
         _ => paced,

@@ -32,7 +32,7 @@ use crate::format::header::ChunkHeader;
 use crate::format::{CHUNK_HEADER_SIZE, GROUP_HEADER_SIZE};
 use crate::index::segments::Segments;
 use crate::options::Options;
-use crate::stage::ack::{Outcome, Promise};
+use crate::stage::ack::{Lounge, Outcome, Promise};
 use crate::stage::meter::{DiskMeter, StageMeter, moment};
 use crate::stage::path::Stamps;
 use crate::stage::pending::{Answer, GroupPlace, PendingGroup};
@@ -62,6 +62,7 @@ pub(crate) struct Submission {
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     pub(crate) appends: Arc<Queue<Submission>>,
+    pub(crate) lounge: Arc<Lounge>,
     pub(crate) groups: Arc<Queue<PendingGroup>>,
     pub(crate) supply: Arc<Supply>,
     pub(crate) segments: Arc<Segments>,
@@ -331,6 +332,8 @@ impl Writer {
     /// Writes the group, if it holds events, and hands it to the chaser. A group that finds no
     /// space is one of answers alone.
     fn write(&mut self) -> Result<()> {
+        // Who comes from now on is answered by a later flush than who is in the group.
+        self.shared.lounge.turn();
         let bytes = if self.group.events > 0 { self.write_group()? } else { None };
         if bytes.is_none() {
             self.stamps.framed = moment(&*self.shared.clock);

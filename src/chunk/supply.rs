@@ -48,6 +48,7 @@ struct State {
     full: bool,
     kicked: bool,
     stopped: bool,
+    torn: bool,
     seals: VecDeque<ChunkNumber>,
     place: DurablePlace,
     waits: u64,
@@ -74,6 +75,7 @@ impl Supply {
             full: false,
             kicked: false,
             stopped: false,
+            torn: false,
             seals: VecDeque::new(),
             place,
             waits: 0,
@@ -134,6 +136,16 @@ impl Supply {
     /// The writer tells how far the log is durable.
     pub(crate) fn note_durable(&self, place: DurablePlace) {
         self.state().place = place;
+    }
+
+    /// The writer ends, and leaves bytes of a group that found no space.
+    pub(crate) fn leave_torn(&self) {
+        self.state().torn = true;
+    }
+
+    /// Whether the writer has left bytes of a group that found no space.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.state().torn
     }
 
     /// A full chunk, all indexed, is to be sealed.
@@ -234,7 +246,7 @@ mod tests {
         let disk = SimDisk::new();
         let supply = supply(&disk);
         let next = file(&disk, 1);
-        next.prepare(64 << 10, 64 << 10).unwrap();
+        next.prepare(64 << 10).unwrap();
         supply.prepared(Some(Arc::clone(&next)));
         assert!(supply.take_next(128 << 10).is_none(), "not prepared so far");
         assert!(supply.take_next(64 << 10).is_some());

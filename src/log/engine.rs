@@ -136,6 +136,7 @@ impl Core {
     fn for_writer(&self) -> writer::Shared {
         writer::Shared {
             appends: Arc::clone(&self.appends),
+            lounge: Arc::clone(&self.lounge),
             groups: Arc::clone(&self.groups),
             supply: Arc::clone(&self.supply),
             segments: Arc::clone(&self.segments),
@@ -154,6 +155,7 @@ impl Core {
             segments: Arc::clone(&self.segments),
             marks: Arc::clone(&self.marks),
             bell: Arc::clone(&self.bell),
+            lounge: Arc::clone(&self.lounge),
             page: Arc::clone(&self.page),
             failure: Arc::clone(&self.failure),
             clock: Arc::clone(&self.clock),

@@ -151,7 +151,7 @@ fn create(
             }
             None => ChunkFile::create(disk, number, options.chunk_size)?,
         };
-        file.prepare(FIRST_PREPARED, FIRST_PREPARED)?;
+        file.prepare(FIRST_PREPARED)?;
         // The entry of the file is durable before its header makes it a log (R2).
         disk.sync_directory()?;
         let header = ChunkHeader {
@@ -361,6 +361,10 @@ impl<'a> Recovery<'a> {
                 self.report.cut = Some(recover::cut(self.disk, &*file, number, &range)?);
                 self.report.clean = false;
             }
+        } else if !self.report.clean {
+            // A header may be durable of which only the zeros are that were written over it for
+            // want of space: it must not come back when the chunk before has gone on.
+            file.sync_data().map_err(|error| failed("harden", number, error))?;
         }
         let adopt = || {
             let capacity = capacity_of_blank(&*file, self.options)?;

@@ -2,8 +2,8 @@
 //! runtime or none.
 //!
 //! Promises: every promise is answered exactly once; one that is dropped answers by itself, so no
-//! waiter sleeps for ever. One kind of waker serves threads and tasks; a thread is woken at most
-//! once per ack it sleeps on.
+//! waiter sleeps for ever. A task is woken once, by its last waker; threads whose appends share a
+//! group are woken by one call of the operating system.
 
 use std::cell::Cell;
 use std::fmt;
@@ -21,9 +21,8 @@ use crate::disk::map::Home;
 use crate::error::{AppendError, Error, ErrorKind};
 use crate::stage::histogram::{Recorder, nanos};
 use crate::stage::meter::moment;
-use crate::stage::park;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Mutex, MutexGuard, OnceLock, spin_loop};
+use crate::sync::{Condvar, Mutex, MutexGuard, OnceLock, spin_loop};
 
 /// The answer to an append.
 pub(crate) type Outcome = Result<Stored, AppendError>;
@@ -47,7 +46,6 @@ pub(crate) type Outcome = Result<Stored, AppendError>;
 #[must_use = "an append is stored only when its ack says so"]
 pub struct Ack {
     slot: Arc<Slot>,
-    lounge: Arc<Lounge>,
     /// Names of the streams that the append writes.
     streams: StreamNames,
     /// Whether a task was told that there is no answer yet.
@@ -57,18 +55,36 @@ pub struct Ack {
 /// The duty to answer one append. Dropped without an answer, it answers that the log has a bug.
 pub(crate) struct Promise(Option<Arc<Slot>>);
 
-#[derive(Default)]
 struct Slot {
+    lounge: Arc<Lounge>,
+    /// Where a thread sleeps that waits for the answer.
+    room: usize,
     /// When the answer could be given, in nanoseconds; 0 when it tells of nothing stored. Set
     /// before the outcome, which orders it, so that no checker needs to look at it.
     released: Moment,
     outcome: OnceLock<Outcome>,
-    waker: Mutex<Option<Waker>>,
+    waiter: Mutex<Option<Waiter>>,
 }
 
-/// Where threads wait: how many do, and how long one may spin before it sleeps.
+/// Who waits for an answer.
+enum Waiter {
+    Task(Waker),
+    /// A thread, in the slot's room.
+    Thread,
+}
+
+/// Where threads wait: how many do, how long one may spin before it sleeps, and the rooms where
+/// they sleep.
+///
+/// Threads whose appends come while the same group is gathered share a room, and are woken
+/// together: each wake by itself costs a call of the operating system, and often a halted core its
+/// sleep. A thread that sleeps in a room with others whose answers come first wakes in vain, and
+/// sleeps again.
 #[derive(Debug)]
 pub(crate) struct Lounge {
+    rooms: [Room; ROOMS],
+    /// How often the room has changed into which the next thread goes.
+    turns: AtomicUsize,
     waiting: AtomicUsize,
     spin: Duration,
     clock: Arc<dyn Clock>,
@@ -76,6 +92,20 @@ pub(crate) struct Lounge {
     /// How long those who waited for an answer waited for their wake, when it could be given.
     pub(crate) wakes: Recorder,
 }
+
+/// Where threads sleep that are woken together.
+#[derive(Debug)]
+struct Room {
+    door: Mutex<()>,
+    bell: Condvar,
+}
+
+/// A bit for each room where somebody may sleep who is to be woken.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rooms(u32);
+
+/// Groups on their way at one time are fewer, but for a burst, whose threads share rooms.
+const ROOMS: usize = if cfg!(any(loom, shuttle)) { 2 } else { 32 };
 
 /// More waiting threads than this never spin: they would take the cores from the threads they wait
 /// for.
@@ -86,16 +116,81 @@ const SKIPPED_AFTER_VAIN: u32 = 15;
 
 impl Lounge {
     pub(crate) fn new(spin: Duration, clock: Arc<dyn Clock>, home: Home) -> Self {
-        let (waiting, wakes) = (AtomicUsize::new(0), Recorder::default());
-        Self { waiting, spin, clock, home, wakes }
+        let (turns, waiting) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (rooms, wakes) = (std::array::from_fn(|_| Room::new()), Recorder::default());
+        Self { rooms, turns, waiting, spin, clock, home, wakes }
+    }
+
+    /// Those who come from now on wait in another room.
+    pub(crate) fn turn(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Wakes all who sleep in these rooms.
+    pub(crate) fn wake(&self, rooms: Rooms) {
+        for (number, room) in self.rooms.iter().enumerate() {
+            if rooms.0 & (1 << number) != 0 {
+                // Who has found no answer and holds the door is asleep when it is free again.
+                drop(room.lock());
+                room.bell.notify_all();
+            }
+        }
+    }
+
+    /// Polls until there is something, at most `timeout`, and sleeps in the room in between.
+    fn sleep<T>(
+        &self,
+        room: usize,
+        timeout: Duration,
+        mut poll: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        let end = self.clock.monotonic().checked_add(timeout);
+        let room = &self.rooms[room];
+        let mut door = room.lock();
+        loop {
+            if let Some(found) = poll() {
+                return Some(found);
+            }
+            let Some(end) = end else {
+                door = room.bell.wait(door).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = end.saturating_sub(self.clock.monotonic());
+            if left.is_zero() {
+                return None;
+            }
+            door = room.bell.wait_timeout(door, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Room {
+    fn new() -> Self {
+        Self { door: Mutex::new(()), bell: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.door.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rooms {
+    /// These and those of `other`.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 }
 
 /// A promise and the ack that it will answer, of an append that writes these streams.
 pub(crate) fn promise(lounge: &Arc<Lounge>, streams: StreamNames) -> (Promise, Ack) {
-    let slot = Arc::new(Slot::default());
-    let (promise, lounge) = (Promise(Some(Arc::clone(&slot))), Arc::clone(lounge));
-    (promise, Ack { slot, lounge, streams, was_pending: false })
+    let slot = Arc::new(Slot {
+        lounge: Arc::clone(lounge),
+        room: lounge.turns.load(Ordering::Relaxed) % ROOMS,
+        released: Moment::new(0),
+        outcome: OnceLock::new(),
+        waiter: Mutex::new(None),
+    });
+    (Promise(Some(Arc::clone(&slot))), Ack { slot, streams, was_pending: false })
 }
 
 impl Promise {
@@ -106,12 +201,12 @@ impl Promise {
         }
     }
 
-    /// The same, of an answer that could be given at `moment`.
-    pub(crate) fn release(self, outcome: Outcome, moment: Duration) {
-        if let Some(slot) = &self.0 {
-            slot.released.store(nanos(moment), Ordering::Relaxed);
-        }
-        self.answer(outcome);
+    /// Gives an answer that could be given at `moment`, and wakes a task. A thread sleeps on until
+    /// the rooms that this returns are woken.
+    pub(crate) fn release(mut self, outcome: Outcome, moment: Duration) -> Rooms {
+        let Some(slot) = self.0.take() else { return Rooms::default() };
+        slot.released.store(nanos(moment), Ordering::Relaxed);
+        slot.put(outcome)
     }
 }
 
@@ -129,34 +224,50 @@ impl Drop for Promise {
 
 impl Slot {
     fn answer(&self, outcome: Outcome) {
+        let rooms = self.put(outcome);
+        self.lounge.wake(rooms);
+    }
+
+    /// Gives the answer, and wakes a task. Returns the room of a thread.
+    fn put(&self, outcome: Outcome) -> Rooms {
         let answered = self.outcome.set(outcome);
         debug_assert!(answered.is_ok(), "a promise is answered once");
-        let waker = self.waker().take();
-        if let Some(waker) = waker {
-            // The waker is the caller's code; its panic is not the log's (F04).
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        let waiter = self.waiter().take();
+        match waiter {
+            None => Rooms::default(),
+            Some(Waiter::Thread) => Rooms(1 << self.room),
+            Some(Waiter::Task(waker)) => {
+                // The waker is the caller's code; its panic is not the log's (F04).
+                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+                Rooms::default()
+            }
         }
     }
 
-    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waiter(&self) -> MutexGuard<'_, Option<Waiter>> {
+        self.waiter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The answer, or else `waker` is woken when it comes.
-    fn poll(&self, waker: &Waker) -> Option<&Outcome> {
+    /// The answer, or else `leave` tells who is woken when it comes.
+    fn poll(&self, leave: impl FnOnce(&mut Option<Waiter>)) -> Option<&Outcome> {
         if let Some(outcome) = self.outcome.get() {
             return Some(outcome);
         }
-        let mut place = self.waker();
-        // Under the lock: an answer given before is seen here, one given after finds the waker.
+        let mut place = self.waiter();
+        // Under the lock: an answer given before is seen here, one given after finds the waiter.
         if let Some(outcome) = self.outcome.get() {
             return Some(outcome);
         }
-        match &mut *place {
-            Some(old) => old.clone_from(waker),
-            empty => *empty = Some(waker.clone()),
-        }
+        leave(&mut place);
         None
+    }
+
+    /// The answer, or else the task of `waker` is woken when it comes.
+    fn poll_task(&self, waker: &Waker) -> Option<&Outcome> {
+        self.poll(|place| match place {
+            Some(Waiter::Task(old)) => old.clone_from(waker),
+            other => *other = Some(Waiter::Task(waker.clone())),
+        })
     }
 }
 
@@ -193,12 +304,14 @@ impl Ack {
         if let Some(outcome) = self.known() {
             return Some(outcome);
         }
-        let waiting = self.lounge.waiting.fetch_add(1, Ordering::Relaxed) + 1;
+        let lounge = &self.slot.lounge;
+        let waiting = lounge.waiting.fetch_add(1, Ordering::Relaxed) + 1;
         if waiting <= SPINNERS_MAX {
-            self.spin(timeout.min(self.lounge.spin));
+            self.spin(timeout.min(lounge.spin));
         }
-        let outcome = self.sleep(timeout);
-        self.lounge.waiting.fetch_sub(1, Ordering::Relaxed);
+        let wait = || self.slot.poll(|place| *place = Some(Waiter::Thread)).cloned();
+        let outcome = lounge.sleep(self.slot.room, timeout, wait);
+        lounge.waiting.fetch_sub(1, Ordering::Relaxed);
         if outcome.is_some() {
             self.note_wake();
         }
@@ -209,15 +322,16 @@ impl Ack {
     fn note_wake(&self) {
         let released = self.slot.released.load(Ordering::Relaxed);
         if released > 0 {
-            let now = moment(&*self.lounge.clock);
-            self.lounge.wakes.record_beside(now.saturating_sub(Duration::from_nanos(released)));
+            let lounge = &self.slot.lounge;
+            let now = moment(&*lounge.clock);
+            lounge.wakes.record_beside(now.saturating_sub(Duration::from_nanos(released)));
         }
     }
 
     /// The answer, as far as it is there. In a forked process none ever comes (F62).
     fn known(&self) -> Option<Outcome> {
         match self.slot.outcome.get() {
-            None if !self.lounge.home.is_here() => Some(Err(AppendError::Forked)),
+            None if !self.slot.lounge.home.is_here() => Some(Err(AppendError::Forked)),
             outcome => outcome.cloned(),
         }
     }
@@ -225,7 +339,7 @@ impl Ack {
     /// Whether the answer is there.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.slot.outcome.get().is_some() || !self.lounge.home.is_here()
+        self.slot.outcome.get().is_some() || !self.slot.lounge.home.is_here()
     }
 
     /// Spins for the answer, unless the calling thread has lately spun in vain: then its answers
@@ -236,7 +350,7 @@ impl Ack {
             SPINS_TO_SKIP.set(skipped.saturating_sub(1));
             return;
         }
-        let clock = &self.lounge.clock;
+        let clock = &self.slot.lounge.clock;
         let end = clock.monotonic() + time;
         while !self.is_ready() {
             if clock.monotonic() >= end {
@@ -246,17 +360,13 @@ impl Ack {
             (0..32).for_each(|_| spin_loop());
         }
     }
-
-    fn sleep(&self, timeout: Duration) -> Option<Outcome> {
-        park::wait(&*self.lounge.clock, timeout, |waker| self.slot.poll(waker).cloned())
-    }
 }
 
 impl Future for Ack {
     type Output = Result<Appended, AppendError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = self.known().or_else(|| self.slot.poll(context.waker()).cloned());
+        let outcome = self.known().or_else(|| self.slot.poll_task(context.waker()).cloned());
         let Some(outcome) = outcome else {
             self.was_pending = true;
             return Poll::Pending;

@@ -30,10 +30,17 @@ pub(super) enum Flush {
 impl Writer {
     /// Makes everything durable, also what a weaker mode has left to the operating system.
     pub(crate) fn finish(&mut self) {
-        if self.shared.failure.get().is_none()
-            // Where there is no space to clear it, the next opening cuts what is torn.
-            && let Err(error) = self.clear_torn().and_then(|_| self.sync())
-        {
+        if self.shared.failure.get().is_some() {
+            return;
+        }
+        let finished = self.clear_torn().and_then(|is_clear| {
+            if !is_clear {
+                // There is no space for it: the next opening clears what is torn.
+                self.shared.supply.leave_torn();
+            }
+            self.sync()
+        });
+        if let Err(error) = finished {
             _ = self.fail(&error);
         }
     }

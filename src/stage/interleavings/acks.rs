@@ -46,6 +46,24 @@ fn two_waiters_are_both_answered() {
 }
 
 #[test]
+fn those_who_share_a_room_are_all_woken() {
+    check("two answers, one wake of the room where both threads sleep", || {
+        let lounge = lounge();
+        let (first, mine) = ack::promise(&lounge, StreamNames::Each(Vec::new()));
+        let (second, other) = ack::promise(&lounge, StreamNames::Each(Vec::new()));
+        let waiter = thread::spawn(move || assert!(is_full(other)));
+        let answerer = thread::spawn(move || {
+            let now = Duration::from_nanos(1);
+            let rooms = [first, second].map(|it| it.release(Err(AppendError::Full), now));
+            lounge.wake(rooms[0].and(rooms[1]));
+        });
+        assert!(is_full(mine));
+        waiter.join().unwrap();
+        answerer.join().unwrap();
+    });
+}
+
+#[test]
 fn f04_a_dropped_promise_wakes_its_waiter() {
     check("a promise that is dropped while its waiter goes to sleep", || {
         let (promise, ack) = ack::promise(&lounge(), StreamNames::Each(Vec::new()));

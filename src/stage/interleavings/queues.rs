@@ -164,7 +164,7 @@ fn the_writer_that_waits_for_room_is_woken() {
             while supply.orders().need.is_none() {
                 supply.wait_for_kick(FOREVER);
             }
-            supply.orders().active.prepare(CAPACITY, CAPACITY).unwrap();
+            supply.orders().active.prepare(CAPACITY).unwrap();
             supply.prepared(None);
         });
         let active = supply.orders().active;

@@ -42,6 +42,9 @@
 //! - `cli`: the binary `paperchase`. Without it the library has few dependencies.
 //! - `sim`: a disk and clocks in memory, the modules' `SimDisk` and `SimClock`, for tests. Without
 //!   it they are not compiled.
+//! - `metrics`: `MetricsPublisher`, which hands figures to the recorder of the crate `metrics`.
+//!   [`Stats::prometheus`] is there without it.
+//! - `tracing`: events of the crate `tracing` for what is rare. Without it the log is silent.
 //! - `bench`: doors for the benchmarks of this package. Nothing behind it is promised.
 
 #[cfg(not(all(unix, target_pointer_width = "64")))]
@@ -106,6 +109,8 @@ pub use query::{ParseQueryError, QUERY_ITEMS_MAX, QUERY_NAMES_MAX, Query};
 pub use read::{ChunkInfo, ChunkState, NameInfo, ReadAll, ReadQuery, ReadStream, StreamInfo, View};
 pub use stage::ack::Ack;
 pub use stage::histogram::{CountHistogram, Histogram};
+#[cfg(feature = "metrics")]
+pub use stage::metrics::publish::MetricsPublisher;
 pub use stage::stats::{
     DiskStats, DiskWork, PathStats, QueueStats, ScrubDamage, ScrubStats, StageStats, Stats,
     SubscriberStats,

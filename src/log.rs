@@ -14,6 +14,8 @@ mod reader;
 mod recovery;
 mod submit;
 mod threads;
+#[cfg_attr(not(feature = "tracing"), path = "log/untraced.rs")]
+mod trace;
 mod watch;
 
 #[cfg(any(test, fuzzing))]
@@ -40,6 +42,7 @@ use crate::stage::ack::Ack;
 use crate::stage::stats::Stats;
 use engine::{Core, Engine};
 use threads::Threads;
+use trace::Tracer;
 
 /// An open log: append to it, read from it, close it. Share it between threads by reference or
 /// `Arc`.
@@ -72,9 +75,11 @@ impl Log {
         clock: Arc<dyn Clock>,
         options: Options,
     ) -> Result<Self, OpenError> {
+        let mut tracer = Tracer::new(&*disk);
         let (engine, report) = Engine::open(disk, clock, options)?;
+        tracer.opened(&engine.core, &report);
         let core = Arc::clone(&engine.core);
-        let threads = Threads::start(engine)?;
+        let threads = Threads::start(engine, tracer)?;
         let reader = core.reader();
         Ok(Self { core, reader, threads: Some(threads), report })
     }

@@ -9,6 +9,7 @@ pub(crate) mod bell;
 pub(crate) mod fields;
 pub(crate) mod histogram;
 pub(crate) mod meter;
+pub(crate) mod metrics;
 pub(crate) mod page;
 pub(crate) mod park;
 pub(crate) mod path;

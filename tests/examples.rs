@@ -10,6 +10,8 @@ mod courses;
 mod follow;
 #[path = "../examples/forwarder/main.rs"]
 mod forwarder;
+#[path = "../examples/metrics.rs"]
+mod metrics;
 
 #[test]
 fn audit_trail_runs() {
@@ -34,4 +36,9 @@ fn forwarder_runs() {
 #[test]
 fn follow_runs() {
     follow::main().expect("the example runs to its end");
+}
+
+#[test]
+fn metrics_runs() {
+    metrics::main().expect("the example runs to its end");
 }

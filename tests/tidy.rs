@@ -27,7 +27,7 @@ const LAYERS: [&[&str]; 12] = [
 const FACE: usize = LAYERS.len() - 2;
 
 /// What only the files whose path begins so may name.
-const BANS: [(&str, &[&str]); 8] = [
+const BANS: [(&str, &[&str]); 9] = [
     ("std::fs", &["src/disk/os.rs", "src/cli", "src/bin/"]),
     ("libc::", &[]),
     ("rand::", &[]),
@@ -43,6 +43,7 @@ const BANS: [(&str, &[&str]); 8] = [
         ],
     ),
     ("thread::Builder", &["src/stage/worker.rs", "src/cli/stress"]),
+    ("tracing::", &["src/log/trace.rs", "src/log/tests/stepped/traced.rs"]),
     ("unsafe", &["src/disk/map.rs"]),
 ];
 

@@ -201,6 +201,12 @@ impl Supply {
         self.for_writer.notify_all();
     }
 
+    /// Whether the last try to prepare found the disk full.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn is_full(&self) -> bool {
+        self.state().full
+    }
+
     /// Waits for a kick, at most `timeout`.
     pub(crate) fn wait_for_kick(&self, timeout: Duration) {
         let mut state = self.state();

@@ -25,7 +25,8 @@ It reads a page that the process shares, and touches nothing.
 Examples:
   paperchase top data
   paperchase top data --once --interval 10
-  paperchase top data --json | jq .verdict.cause")]
+  paperchase top data --json | jq .verdict.cause
+  paperchase top data --prometheus > data.prom")]
 pub(super) struct Args {
     /// Directory of the log
     dir: PathBuf,
@@ -35,6 +36,9 @@ pub(super) struct Args {
     /// One JSON object, and end
     #[arg(long)]
     json: bool,
+    /// All that was counted since the log was opened, as text for Prometheus, and end
+    #[arg(long, conflicts_with_all = ["json", "once"])]
+    prometheus: bool,
     /// Seconds between two looks
     #[arg(long, value_name = "S", default_value = "1", value_parser = args::interval)]
     interval: Duration,
@@ -42,6 +46,12 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     let first = Look::at(&args.dir)?;
+    if args.prometheus {
+        let mut output = Output::new();
+        output.bytes(first.stats.prometheus(&args.dir.to_string_lossy()).as_bytes())?;
+        output.finish()?;
+        return Ok(Outcome::Good);
+    }
     if !args.once && !args.json && show::is_terminal() {
         return screen::run(&args.dir, args.interval, first);
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, TryLockError};
 use std::time::Duration;
 
 use super::engine::{Core, Engine};
+use super::trace::Tracer;
 use crate::chaser::Chaser;
 use crate::error::{AppendError, Error, OpenError, Result};
 use crate::keeper::Keeper;
@@ -40,8 +41,8 @@ pub(super) struct Threads {
 type SharedChaser = Arc<Mutex<Chaser>>;
 
 impl Threads {
-    /// Starts a thread for each stage.
-    pub(super) fn start(engine: Engine) -> Result<Self, OpenError> {
+    /// Starts a thread for each stage. The keeper's tells `tracer` what has happened.
+    pub(super) fn start(engine: Engine, mut tracer: Tracer) -> Result<Self, OpenError> {
         let Engine { core, mut writer, chaser, mut keeper } = engine;
         let chaser = Arc::new(Mutex::new(chaser));
         let closing = Arc::new(Mutex::new(Ok(())));
@@ -51,7 +52,7 @@ impl Threads {
         };
         let (shared, outcome) = (Arc::clone(&core), Arc::clone(&closing));
         let keep = move || {
-            let closed = run_keeper(&shared, &mut keeper);
+            let closed = run_keeper(&shared, &mut keeper, &mut tracer);
             *outcome.lock().unwrap_or_else(PoisonError::into_inner) = closed;
         };
         let (shared, followed) = (Arc::clone(&core), Arc::clone(&chaser));
@@ -191,7 +192,7 @@ fn tell_writer(core: &Core, told: &mut bool) {
     }
 }
 
-fn run_keeper(core: &Core, keeper: &mut Keeper) -> Result<()> {
+fn run_keeper(core: &Core, keeper: &mut Keeper, tracer: &mut Tracer) -> Result<()> {
     let sheet = Timesheet::new(Arc::clone(&core.meters.keeper), Arc::clone(&core.clock));
     let (mut told, mut figures_due) = (false, Duration::ZERO);
     loop {
@@ -201,7 +202,9 @@ fn run_keeper(core: &Core, keeper: &mut Keeper) -> Result<()> {
         let now = core.clock.monotonic();
         if now >= figures_due || stopped {
             figures_due = now + FIGURES_AGE_MAX;
-            core.page.count(core.stats());
+            let stats = core.stats();
+            tracer.look(core, &stats);
+            core.page.count(stats);
         }
         match step {
             Step::Worked => {}
@@ -215,7 +218,12 @@ fn run_keeper(core: &Core, keeper: &mut Keeper) -> Result<()> {
             }
         }
     }
-    if core.failure.get().is_some() { Ok(()) } else { keeper.finish() }
+    if core.failure.get().is_some() {
+        return Ok(());
+    }
+    let closed = keeper.finish();
+    tracer.closed(core, &closed);
+    closed
 }
 
 /// After a panic: nothing is taken any more, and everybody who waits is told.

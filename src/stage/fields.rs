@@ -158,7 +158,7 @@ pub(crate) fn decode(words: &[u64]) -> Stats {
 }
 
 /// What stands in a page: names with how many numbers each has, in their order.
-fn layout() -> Vec<(String, usize)> {
+pub(super) fn layout() -> Vec<(String, usize)> {
     let mut list = Vec::new();
     visit(&mut Stats::default(), &mut |group, name, part| {
         list.push((format!("{group}.{name}"), part.len()));

@@ -161,6 +161,14 @@ impl Histogram {
         told.map(|(bucket, count)| (bucket_end(bucket).min(self.max), *count))
     }
 
+    /// How many were at most so many nanoseconds; what is in the bucket of that time but not at its
+    /// end counts as longer. A later snapshot never says less.
+    pub(crate) fn up_to(&self, nanos: u64) -> u64 {
+        let below = self.buckets.iter().enumerate();
+        let below = below.take_while(|(bucket, _)| bucket_end(*bucket) <= nanos);
+        below.fold(0, |sum, (_, count)| sum.saturating_add(*count))
+    }
+
     /// The sum of all of them.
     #[must_use]
     pub fn total(&self) -> Duration {
@@ -238,6 +246,11 @@ impl CountHistogram {
     #[must_use]
     pub fn count(&self) -> u64 {
         self.0.count()
+    }
+
+    /// How many were at most so great, as [`Histogram::up_to`].
+    pub(crate) fn up_to(&self, count: u64) -> u64 {
+        self.0.up_to(count.saturating_add(1).saturating_mul(1 << LEAST_BITS) - 1)
     }
 
     /// The sum of all of them.

@@ -57,6 +57,11 @@ fn a_living_log_is_watched_without_touching_it() {
     assert_eq!(why["cause"], "idle");
     let text = good(&[&["why", log][..], &QUICK].concat());
     assert!(text.contains("idle: nothing was appended") && text.contains("  try: "), "{text}");
+    let text = good(&["top", log, "--prometheus"]);
+    for sample in ["paperchase_position{log=\"", "\",mark=\"visible\"} 400\n"] {
+        assert!(text.contains(sample), "{sample} is not in\n{text}");
+    }
+    assert!(text.lines().all(|line| line.starts_with("# ") || line.starts_with("paperchase_")));
     assert_eq!(files(), before);
     drop(living.child.stdin.take());
     assert_eq!(living.child.wait().unwrap().code(), Some(0));

@@ -4,6 +4,8 @@
 mod causes;
 mod held;
 mod measured;
+#[cfg(feature = "tracing")]
+mod traced;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -8,6 +8,7 @@ pub(crate) mod ack;
 pub(crate) mod bell;
 pub(crate) mod fields;
 pub(crate) mod histogram;
+pub(crate) mod lounge;
 pub(crate) mod meter;
 pub(crate) mod metrics;
 pub(crate) mod page;

@@ -16,13 +16,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::append::{Appended, Stored, StreamNames};
-use crate::clock::Clock;
-use crate::disk::map::Home;
 use crate::error::{AppendError, Error, ErrorKind};
-use crate::stage::histogram::{Recorder, nanos};
+use crate::stage::histogram::nanos;
+use crate::stage::lounge::{Lounge, Rooms};
 use crate::stage::meter::moment;
-use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Condvar, Mutex, MutexGuard, OnceLock, spin_loop};
+use crate::sync::atomic::Ordering;
+use crate::sync::{Mutex, MutexGuard, OnceLock, spin_loop};
 
 /// The answer to an append.
 pub(crate) type Outcome = Result<Stored, AppendError>;
@@ -73,40 +72,6 @@ enum Waiter {
     Thread,
 }
 
-/// Where threads wait: how many do, how long one may spin before it sleeps, and the rooms where
-/// they sleep.
-///
-/// Threads whose appends come while the same group is gathered share a room, and are woken
-/// together: each wake by itself costs a call of the operating system, and often a halted core its
-/// sleep. A thread that sleeps in a room with others whose answers come first wakes in vain, and
-/// sleeps again.
-#[derive(Debug)]
-pub(crate) struct Lounge {
-    rooms: [Room; ROOMS],
-    /// How often the room has changed into which the next thread goes.
-    turns: AtomicUsize,
-    waiting: AtomicUsize,
-    spin: Duration,
-    clock: Arc<dyn Clock>,
-    home: Home,
-    /// How long those who waited for an answer waited for their wake, when it could be given.
-    pub(crate) wakes: Recorder,
-}
-
-/// Where threads sleep that are woken together.
-#[derive(Debug)]
-struct Room {
-    door: Mutex<()>,
-    bell: Condvar,
-}
-
-/// A bit for each room where somebody may sleep who is to be woken.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Rooms(u32);
-
-/// Groups on their way at one time are fewer, but for a burst, whose threads share rooms.
-const ROOMS: usize = if cfg!(any(loom, shuttle)) { 2 } else { 32 };
-
 /// More waiting threads than this never spin: they would take the cores from the threads they wait
 /// for.
 const SPINNERS_MAX: usize = 2;
@@ -114,78 +79,11 @@ const SPINNERS_MAX: usize = 2;
 /// How many waits go without a spin after one was in vain.
 const SKIPPED_AFTER_VAIN: u32 = 15;
 
-impl Lounge {
-    pub(crate) fn new(spin: Duration, clock: Arc<dyn Clock>, home: Home) -> Self {
-        let (turns, waiting) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let (rooms, wakes) = (std::array::from_fn(|_| Room::new()), Recorder::default());
-        Self { rooms, turns, waiting, spin, clock, home, wakes }
-    }
-
-    /// Those who come from now on wait in another room.
-    pub(crate) fn turn(&self) {
-        self.turns.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Wakes all who sleep in these rooms.
-    pub(crate) fn wake(&self, rooms: Rooms) {
-        for (number, room) in self.rooms.iter().enumerate() {
-            if rooms.0 & (1 << number) != 0 {
-                // Who has found no answer and holds the door is asleep when it is free again.
-                drop(room.lock());
-                room.bell.notify_all();
-            }
-        }
-    }
-
-    /// Polls until there is something, at most `timeout`, and sleeps in the room in between.
-    fn sleep<T>(
-        &self,
-        room: usize,
-        timeout: Duration,
-        mut poll: impl FnMut() -> Option<T>,
-    ) -> Option<T> {
-        let end = self.clock.monotonic().checked_add(timeout);
-        let room = &self.rooms[room];
-        let mut door = room.lock();
-        loop {
-            if let Some(found) = poll() {
-                return Some(found);
-            }
-            let Some(end) = end else {
-                door = room.bell.wait(door).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = end.saturating_sub(self.clock.monotonic());
-            if left.is_zero() {
-                return None;
-            }
-            door = room.bell.wait_timeout(door, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-}
-
-impl Room {
-    fn new() -> Self {
-        Self { door: Mutex::new(()), bell: Condvar::new() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ()> {
-        self.door.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Rooms {
-    /// These and those of `other`.
-    pub(crate) fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
 /// A promise and the ack that it will answer, of an append that writes these streams.
 pub(crate) fn promise(lounge: &Arc<Lounge>, streams: StreamNames) -> (Promise, Ack) {
     let slot = Arc::new(Slot {
         lounge: Arc::clone(lounge),
-        room: lounge.turns.load(Ordering::Relaxed) % ROOMS,
+        room: lounge.room(),
         released: Moment::new(0),
         outcome: OnceLock::new(),
         waiter: Mutex::new(None),
@@ -235,7 +133,7 @@ impl Slot {
         let waiter = self.waiter().take();
         match waiter {
             None => Rooms::default(),
-            Some(Waiter::Thread) => Rooms(1 << self.room),
+            Some(Waiter::Thread) => Rooms::one(self.room),
             Some(Waiter::Task(waker)) => {
                 // The waker is the caller's code; its panic is not the log's (F04).
                 let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
@@ -402,7 +300,9 @@ mod tests {
     use super::*;
     use crate::append::Versions;
     use crate::clock::{SystemClock, Timestamp};
+    use crate::disk::map::Home;
     use crate::position::{Position, StreamVersion};
+    use crate::sync::atomic::AtomicUsize;
 
     fn lounge(spin: Duration) -> Arc<Lounge> {
         Arc::new(Lounge::new(spin, Arc::new(SystemClock::default()), Home::default()))

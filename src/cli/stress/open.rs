@@ -298,7 +298,8 @@ mod tests {
     use super::*;
     use crate::append::{Stored, StreamNames, Versions};
     use crate::disk::map::Home;
-    use crate::stage::ack::{Lounge, Promise, promise};
+    use crate::stage::ack::{Promise, promise};
+    use crate::stage::lounge::Lounge;
     use crate::{Position, StreamVersion, Timestamp};
 
     fn parcel(sequence: u64) -> Parcel {

@@ -251,29 +251,26 @@ impl Keeper {
 }
 
 /// Brings a file a piece nearer to lie ready as far as is wanted, unless less than a piece is
-/// missing and nothing is urgent. Zeros are synced `step` bytes at a time. Returns whether there was
-/// anything to do.
+/// missing and nothing is urgent. Zeros are synced `step` bytes at a time. Whether there was anything
+/// to do.
 fn prepare_piece(file: &ChunkFile, wanted: u64, step: u64, urgent: bool) -> Result<bool, Refusal> {
     let wanted = wanted.min(file.capacity);
     let step = step.min(ZERO_SYNC);
-    let (missing, ahead) =
-        (wanted.saturating_sub(file.zeroed()), file.zeroed().saturating_sub(file.prepared()));
+    let missing = wanted.saturating_sub(file.zeroed());
+    let unsynced = file.zeroed().saturating_sub(file.prepared());
+    let to_the_end = urgent || wanted == file.capacity;
     let told = |error| {
         let doing = format!("prepare {}", file_name(file.number));
         Refusal { error, doing, is_final: true }
     };
-    let is_all = missing == 0 && (urgent || wanted == file.capacity);
-    if ahead >= step || (ahead > 0 && is_all) {
+    if unsynced >= step || (unsynced > 0 && missing == 0 && to_the_end) {
         file.finish_zeros().map_err(told)?;
-        return Ok(true);
-    }
-    if missing >= step.min(ZERO_PIECE as u64)
-        || (missing > 0 && (urgent || wanted == file.capacity))
-    {
+    } else if missing >= step.min(ZERO_PIECE as u64) || (missing > 0 && to_the_end) {
         file.zero(wanted).map_err(told)?;
-        return Ok(true);
+    } else {
+        return Ok(false);
     }
-    Ok(false)
+    Ok(true)
 }
 
 /// How far the next chunk is to be prepared: in step with the second half of the active one, so

@@ -1,8 +1,8 @@
 //! Owns the places where threads sleep until their appends are answered.
 //!
-//! Promises: who looks for an answer and then sleeps is woken when the room is, and loses no wake in
-//! between; all who sleep in a room are woken by one call of the operating system. A thread that is
-//! woken in vain looks once more. Knows nothing of answers.
+//! Promises: who looks for an answer and then sleeps is woken when the room is, and loses no wake
+//! in between; all who sleep in a room are woken by one call of the operating system. A thread that
+//! is woken in vain looks once more. Knows nothing of answers.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;

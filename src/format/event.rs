@@ -268,6 +268,17 @@ pub(crate) fn decode(
     salt: ChunkSalt,
     position: Position,
 ) -> Result<RecordedEvent, EventFlaw> {
+    decode_at(bytes, 0, salt, position)
+}
+
+/// The same of the event at `start` of `window`, of which no other share is taken.
+pub(crate) fn decode_at(
+    window: &Bytes,
+    start: usize,
+    salt: ChunkSalt,
+    position: Position,
+) -> Result<RecordedEvent, EventFlaw> {
+    let bytes = window.get(start..).unwrap_or_default();
     let layout = check_event(bytes, salt, position)?;
     let fields = Fields::of(bytes, FIXED_SIZE).ok_or(EventFlaw::Field("length"))?;
     let json = |flag| {
@@ -282,7 +293,7 @@ pub(crate) fn decode(
         operation,
         data_kind: json(DATA_IS_JSON),
         metadata_kind: json(METADATA_IS_JSON),
-        record: bytes.slice(..layout.length),
+        record: window.slice(start..start + layout.length),
         parts: layout.parts,
     })
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::error::Result;
 use crate::event::RecordedEvent;
-use crate::format::event::decode;
+use crate::format::event::decode_at;
 use crate::index::segments::Segment;
 
 /// A chunk that is being read, with its readable bytes at hand.
@@ -31,8 +31,7 @@ impl Open {
         let offset = self.segment.ask(|index| index.offset(ordinal))?;
         let Some(offset) = offset else { return Ok(None) };
         let position = chunk.header.first_position.plus(ordinal.into());
-        let bytes = self.window.slice(self.window.len().min(offset as usize)..);
-        let event = decode(&bytes, chunk.salt, position);
+        let event = decode_at(&self.window, offset as usize, chunk.salt, position);
         event.map(Some).map_err(|flaw| chunk.damage(offset.into(), flaw.describe()).into())
     }
 }

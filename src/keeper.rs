@@ -26,7 +26,7 @@ use crate::index::segments::{Segment, Segments};
 use crate::index::table::{self, SealedPlace, Table};
 use crate::options::Options;
 use crate::position::ChunkNumber;
-use crate::stage::meter::{ScrubMeter, StageMeter, moment};
+use crate::stage::meter::{CutMeter, ScrubMeter, StageMeter, moment};
 use crate::stage::page::StatsPage;
 use crate::stage::{Failure, Step};
 
@@ -51,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) meter: Arc<StageMeter>,
     pub(crate) scrub: Arc<ScrubMeter>,
+    pub(crate) cuts: Arc<CutMeter>,
 }
 
 /// The keeper.
@@ -244,7 +245,7 @@ impl Keeper {
 
     fn seal(&mut self, number: ChunkNumber) -> Result<()> {
         let Some(segment) = self.shared.segments.get(number) else { return Ok(()) };
-        let sealed = seal(&*self.shared.disk, &self.shared.segments, &segment)?;
+        let sealed = seal(&self.shared, &segment)?;
         self.shared.segments.replace(Arc::new(sealed));
         Ok(())
     }
@@ -294,14 +295,14 @@ fn wanted_of_next(orders: &Orders, ahead: u64) -> Option<u64> {
 
 /// Writes the sections and the footer of a full chunk whose events are all indexed, and maps it
 /// anew.
-fn seal(disk: &dyn Disk, segments: &Segments, segment: &Segment) -> Result<Segment> {
+fn seal(shared: &Shared, segment: &Segment) -> Result<Segment> {
     let (Body::Unsealed(file), ChunkIndex::Memory(index)) = (&segment.chunk.body, &segment.index)
     else {
         return Err(Error::new(crate::error::ErrorKind::Bug, "a chunk is sealed once"));
     };
     let number = segment.chunk.number();
     let failed = |error| Error::from_io(&format!("seal {}", file_name(number)), error);
-    let next = segments.get(number.next());
+    let next = shared.segments.get(number.next());
     let next =
         next.ok_or_else(|| Error::new(crate::error::ErrorKind::Bug, "the last chunk is active"))?;
     let header = segment.chunk.header.clone();
@@ -323,24 +324,26 @@ fn seal(disk: &dyn Disk, segments: &Segments, segment: &Segment) -> Result<Segme
     };
     file.write(&sealed.sections, sealed.sections_offset).map_err(failed)?;
     let behind = sealed.sections_offset + sealed.sections.len() as u64;
-    clear(disk, number, behind..sealed.footer_offset)?;
+    clear(shared, number, behind..sealed.footer_offset)?;
     file.sync().map_err(failed)?;
     // The footer says that all before it is there, so it goes last.
     file.write(&sealed.footer.encode(), sealed.footer_offset).map_err(failed)?;
     file.sync().map_err(failed)?;
-    let mapped = disk.open(&file_name(number), Access::Read).map_err(failed)?;
+    let mapped = shared.disk.open(&file_name(number), Access::Read).map_err(failed)?;
     Ok(open_sealed(Chunk::sealed(header, &*mapped, sealed.footer)?)?)
 }
 
 /// Takes out what stands between the sections and the footer: in a file that somebody made longer
-/// it may be an old footer. A sealed chunk holds nothing there but zeros.
-fn clear(disk: &dyn Disk, number: ChunkNumber, range: Range<u64>) -> Result<()> {
+/// it may be an old footer. A sealed chunk holds nothing there but zeros. What is taken out is kept
+/// aside and told (R7).
+fn clear(shared: &Shared, number: ChunkNumber, range: Range<u64>) -> Result<()> {
+    let disk = &*shared.disk;
     let failed = |error| Error::from_io(&format!("seal {}", file_name(number)), error);
     let file = disk.open(&file_name(number), Access::Write).map_err(failed)?;
-    match recover::garbage_in(&*file, range.clone()).map_err(failed)? {
-        Some(end) => recover::cut(disk, &*file, number, &(range.start..end)).map(drop),
-        None => Ok(()),
+    if let Some(end) = recover::garbage_in(&*file, range.clone()).map_err(failed)? {
+        shared.cuts.note(recover::cut(disk, &*file, number, &(range.start..end))?);
     }
+    Ok(())
 }
 
 /// A sealed chunk with the index in its file.

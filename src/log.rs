@@ -33,6 +33,7 @@ pub use reader::Reader;
 pub use recovery::OpenReport;
 pub use watch::{Figures, Watched};
 
+use crate::chunk::recover::Cut;
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{AppendError, Error, OpenError, Result};
@@ -145,6 +146,21 @@ impl Log {
     #[must_use]
     pub fn report(&self) -> &OpenReport {
         &self.report
+    }
+
+    /// What sealing has taken out of full chunks since the log was opened, in files of the log's
+    /// directory: where somebody made the file of a chunk longer, other bytes than zeros may stand
+    /// behind its index, and a sealed chunk has none there. They are no events.
+    #[must_use]
+    pub fn cuts(&self) -> Vec<Cut> {
+        self.core.meters.cuts.snapshot()
+    }
+
+    /// Closes the log as [`Log::close`] does; with what [`Log::cuts`] tells then.
+    #[cfg(feature = "cli")]
+    pub(crate) fn close_telling(self) -> (Result<()>, Vec<Cut>) {
+        let cuts = Arc::clone(&self.core.meters.cuts);
+        (self.close(), cuts.snapshot())
     }
 
     /// Closes the log: takes no more appends, stores those that were taken, seals what is full, and

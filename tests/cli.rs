@@ -340,8 +340,9 @@ fn a_flipped_bit_is_found() {
     // end.
     assert_eq!(run_with(FLIGHTS, &["import", &log]).code, 0);
     let path = format!("{log}/chunk-0000000000");
+    let event = json(&good(&["inspect", &path, "--event", "60", "--json"]));
     let mut bytes = std::fs::read(&path).unwrap();
-    bytes[20_000] ^= 4;
+    bytes[usize::try_from(event["start"].as_u64().unwrap()).unwrap() + 8] ^= 4;
     std::fs::write(&path, bytes).unwrap();
     let ran = run(&["verify", &log]);
     assert_eq!(ran.code, 1);

@@ -9,10 +9,11 @@
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::file_name;
 use super::scan::{self, BadGroup, Cursor, ScannedEvent};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Damage, Error, OpenError};
 use crate::format::checksum::ChunkSalt;
 use crate::format::group::{GroupHeader, MAGIC};
@@ -273,7 +274,7 @@ pub(crate) fn cut(
     range: &Range<u64>,
 ) -> Result<Cut, Error> {
     let doing = |what: &str| format!("{what} the torn end of {}", file_name(chunk));
-    let (name, aside) = create_aside(disk, chunk, range.start)
+    let (name, aside) = create_aside(disk, file, chunk, range)
         .map_err(|error| Error::from_io(&doing("keep aside"), error))?;
     let keep = || {
         pieces(range, |offset, buffer| {
@@ -295,21 +296,47 @@ pub(crate) fn cut(
     Ok(Cut { chunk, offset: range.start, bytes: range.end - range.start, kept_in: name })
 }
 
+/// A file to keep a range of a chunk's file in: a new one, or that of an earlier try which was cut
+/// short or found no space. So tries in vain leave one file, however many they are.
 fn create_aside(
     disk: &dyn Disk,
+    file: &dyn DiskFile,
     chunk: ChunkNumber,
-    offset: u64,
-) -> io::Result<(String, std::sync::Arc<dyn DiskFile>)> {
-    let base = format!("lost-{}@{offset:010}", file_name(chunk));
+    range: &Range<u64>,
+) -> io::Result<(String, Arc<dyn DiskFile>)> {
+    let base = format!("lost-{}@{:010}", file_name(chunk), range.start);
     let mut name = base.clone();
     for attempt in 2..u32::MAX {
         match disk.create(&name) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let begun = disk.open(&name, Access::Write);
+                let begun = begun.and_then(|aside| Ok((is_begun(&*aside, file, range)?, aside)));
+                if let Ok((true, aside)) = begun {
+                    return Ok((name, aside));
+                }
+            }
             other => return other.map(|file| (name, file)),
         }
         name = format!("{base}.{attempt}");
     }
     Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Whether a file holds the first bytes of a range of another, or all of them, and nothing else.
+fn is_begun(aside: &dyn DiskFile, file: &dyn DiskFile, range: &Range<u64>) -> io::Result<bool> {
+    let size = aside.size()?;
+    if size > range.end - range.start {
+        return Ok(false);
+    }
+    let mut is_same = true;
+    pieces(&(range.start..range.start + size), |offset, wanted| {
+        let mut found = vec![0; wanted.len()];
+        file.read_at(wanted, offset)?;
+        aside.read_at(&mut found, offset - range.start)?;
+        is_same &= found == wanted;
+        Ok(())
+    })?;
+    Ok(is_same)
 }
 
 /// Writes a range of a chunk's file with its own bytes and syncs it (R4): after a crash of the
@@ -360,7 +387,6 @@ pub(crate) fn garbage_in(file: &dyn DiskFile, range: Range<u64>) -> io::Result<O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::Access;
     use crate::disk::sim::SimDisk;
     use crate::options::CHUNK_SIZE_MAX;
 

@@ -271,4 +271,15 @@ mod tests {
         assert!(!supply.need(Need::Active(1)));
         assert_eq!(supply.waits(), 2, "a need that goes on is one wait");
     }
+
+    /// The writer has appends to refuse then. Who waits wrongly here waits for ever.
+    #[test]
+    fn nobody_waits_for_room_that_nobody_makes() {
+        let forever = Duration::from_secs(1 << 30);
+        let supply = supply(&SimDisk::new());
+        supply.wait_for_room(forever);
+        supply.need(Need::Active(1));
+        supply.disk_full();
+        supply.wait_for_room(forever);
+    }
 }

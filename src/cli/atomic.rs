@@ -105,7 +105,7 @@ impl Conditions {
         let place = dir.display().to_string();
         let done = append.submit(&log).and_then(Ack::wait);
         let done = done.map_err(|error| failure::append(&place, &error))?;
-        log.close()?;
+        open::close(log)?;
         report(&done, json)?;
         Ok(Outcome::Good)
     }

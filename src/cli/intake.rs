@@ -118,7 +118,7 @@ impl Intake<'_> {
         pipeline.bar.finish_and_clear();
         let (tally, took) = (pipeline.tally, clock.monotonic().saturating_sub(started));
         // A log that has failed reports it through the appends; its close only repeats that.
-        let closed = log.close();
+        let closed = open::close(log);
         self.report(&tally, took, &end)?;
         let place = self.dir.display().to_string();
         match end {

@@ -14,7 +14,7 @@ use super::args::Writing;
 use super::files::{Files, Noted, Writer};
 use super::{CliError, failure, show};
 use crate::clock::{Clock, SystemClock};
-use crate::{Follower, Log, OpenError, OpenReport, Options, View};
+use crate::{Cut, Follower, Log, OpenError, OpenReport, Options, View};
 
 /// How often a look beside a writer is tried again.
 const BESIDE_TRIES: u32 = 20;
@@ -161,7 +161,7 @@ fn recover(dir: &Path, files: &Files) -> Result<State, CliError> {
     match habits(Some(files), Writing::default()).create(false).open(dir) {
         Ok(log) => {
             tell(log.report());
-            log.close()?;
+            close(log)?;
             Ok(State::Recovered)
         }
         Err(OpenError::Locked { pid }) => Ok(State::Open(pid)),
@@ -218,15 +218,27 @@ fn habits(files: Option<&Files>, writing: Writing) -> Options {
 
 fn tell(report: &OpenReport) {
     if let Some(cut) = &report.cut {
-        failure::say(format_args!(
-            "recovery took {} bytes of a write that was never acked out of chunk {} at offset {}; \
-             they are kept in {}",
-            show::count(cut.bytes),
-            cut.chunk,
-            show::count(cut.offset),
-            cut.kept_in
-        ));
+        tell_cut("recovery", "a write that was never acked", cut);
     }
+}
+
+/// Closes a log, and tells what sealing took out of its chunks.
+pub(super) fn close(log: Log) -> crate::Result<()> {
+    let (closed, cuts) = log.close_telling();
+    for cut in &cuts {
+        tell_cut("sealing", "what is no event", cut);
+    }
+    closed
+}
+
+fn tell_cut(who: &str, what: &str, cut: &Cut) {
+    failure::say(format_args!(
+        "{who} took {} bytes of {what} out of chunk {} at offset {}; they are kept in {}",
+        show::count(cut.bytes),
+        cut.chunk,
+        show::count(cut.offset),
+        cut.kept_in
+    ));
 }
 
 #[cfg(test)]

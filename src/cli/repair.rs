@@ -150,7 +150,7 @@ fn reopened(args: &Args) -> Result<(Vec<Finding>, u64), CliError> {
     let allow_network_file_system = args.allow_network_file_system;
     let log =
         open::for_writing(&args.dir, Writing { chunk_size: None, allow_network_file_system })?;
-    log.close()?;
+    open::close(log)?;
     let files = Files::of(&args.dir)?;
     verify::damage(&args.dir, &files, open::writer(&files))
 }

@@ -353,3 +353,22 @@ fn is_text(bytes: &[u8]) -> bool {
 fn padded(length: usize) -> usize {
     pad(length as u64) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_an_event_counts_all_its_parts() {
+        let event = |length| {
+            let event = NewEvent::new("Type", vec![0; length]).tag("tag");
+            event.metadata("meta", ContentKind::Bytes)
+        };
+        let others = "stream".len() + "Type".len() + 2 + "tag".len() + "meta".len();
+        let room = EVENT_SIZE_MAX - FIXED_SIZE - OPERATION_SIZE - others;
+        assert_eq!(check("stream", &event(room)).unwrap(), 5);
+        let refused = check("stream", &event(room + 1)).unwrap_err();
+        let AppendError::TooLarge { size, max, .. } = refused else { panic!("{refused}") };
+        assert_eq!((size, max), (EVENT_SIZE_MAX as u64 + 1, EVENT_SIZE_MAX as u64));
+    }
+}

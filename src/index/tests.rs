@@ -210,3 +210,19 @@ fn keys_beyond_the_limit_are_not_listed() {
         assert_eq!(listed(&index, KeyKind::Operation, 9), []);
     }
 }
+
+/// Where a search begins is for its cost alone.
+#[test]
+fn a_search_finds_the_same_from_wherever_it_begins() {
+    for bits in 0..1_u32 << 9 {
+        let all: Vec<u32> = (0..9).filter(|bit| bits >> bit & 1 == 1).collect();
+        let stored: Vec<u8> = all.iter().flat_map(|ordinal| ordinal.to_le_bytes()).collect();
+        let stored = Bytes::from(stored);
+        for (place, limit) in (0..11).flat_map(|place| (0..10).map(move |limit| (place, limit))) {
+            let below = all.iter().filter(|ordinal| **ordinal < limit).count();
+            for ordinals in [Ordinals::Memory(&all), Ordinals::Mapped(&stored)] {
+                assert_eq!(ordinals.below_from(place, limit), below, "{all:?} {place} {limit}");
+            }
+        }
+    }
+}

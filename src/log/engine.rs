@@ -23,7 +23,7 @@ use crate::options::Options;
 use crate::stage::Failure;
 use crate::stage::bell::Bell;
 use crate::stage::lounge::Lounge;
-use crate::stage::meter::{DiskMeter, ScrubMeter, StageMeter};
+use crate::stage::meter::{CutMeter, DiskMeter, ScrubMeter, StageMeter};
 use crate::stage::page::{Opening, StatsPage};
 use crate::stage::path::PathMeter;
 use crate::stage::pending::PendingGroup;
@@ -67,6 +67,7 @@ pub(super) struct Meters {
     pub(super) disk: Arc<DiskMeter>,
     pub(super) path: Arc<PathMeter>,
     pub(super) scrub: Arc<ScrubMeter>,
+    pub(super) cuts: Arc<CutMeter>,
 }
 
 /// An opened log whose stages nobody steps yet.
@@ -175,6 +176,7 @@ impl Core {
             clock: Arc::clone(&self.clock),
             meter: Arc::clone(&self.meters.keeper),
             scrub: Arc::clone(&self.meters.scrub),
+            cuts: Arc::clone(&self.meters.cuts),
         }
     }
 

@@ -1,9 +1,11 @@
 //! Owns reading one stream by versions, from both ends, over all chunks that hold some of it.
 //!
-//! Promises: its events in order, each once; a posting that leads to an event of another stream is
-//! damage, never served (F54). Chunks without the stream cost a look at a filter.
+//! Promises: its events in order, each once, by version and by position; a posting that leads to an
+//! event of another stream, or to one out of this order, is damage, never served (F54). Chunks
+//! without the stream cost a look at a filter.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -19,6 +21,15 @@ use crate::position::{Position, StreamVersion};
 pub struct ReadStream {
     stream: String,
     parts: VecDeque<Part>,
+    /// The last event that was read from the front, and from the back: what is left lies between.
+    ends: [Option<Place>; 2],
+}
+
+/// Where an event stands in the log and in its stream: both ascend together.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    position: Position,
+    version: StreamVersion,
 }
 
 /// The events of the stream in one chunk that are not read yet.
@@ -49,7 +60,7 @@ impl ReadStream {
                 parts.push_back(Part { segment, open: None, postings, left });
             }
         }
-        Ok(Self { stream: stream.to_owned(), parts })
+        Ok(Self { stream: stream.to_owned(), parts, ends: [None; 2] })
     }
 
     fn take(&mut self, from_back: bool) -> Option<Result<RecordedEvent>> {
@@ -71,11 +82,46 @@ impl ReadStream {
                 Ok(Some(event)) if event.stream() != self.stream => {
                     Some(Err(stray(segment, &event, &self.stream)))
                 }
-                Ok(Some(event)) => Some(Ok(event)),
+                Ok(Some(event)) => {
+                    let place = Place::of(&event);
+                    let [front, back] = self.ends;
+                    let is_between = front.is_none_or(|front| front.is_before(place))
+                        && back.is_none_or(|back| place.is_before(back));
+                    if !is_between {
+                        return Some(Err(disordered(segment, place, self.ends)));
+                    }
+                    self.ends[usize::from(from_back)] = Some(place);
+                    Some(Ok(event))
+                }
                 Err(error) => Some(Err(error)),
             };
         }
     }
+}
+
+impl Place {
+    fn of(event: &RecordedEvent) -> Self {
+        Self { position: event.position(), version: event.version() }
+    }
+
+    fn is_before(self, other: Self) -> bool {
+        self.position < other.position && self.version < other.version
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "version {} at position {}", self.version, self.position)
+    }
+}
+
+/// Damage: an event stands in the log before one of a lower version, or twice in its stream.
+#[cold]
+fn disordered(segment: &Segment, place: Place, [front, back]: [Option<Place>; 2]) -> Error {
+    let begin = front.map_or("the begin".to_owned(), |front| front.to_string());
+    let end = back.map_or("the end".to_owned(), |back| back.to_string());
+    let expected = format!("an event between {begin} and {end}");
+    segment.chunk.damage(0, ("order of a stream", expected, place.to_string())).into()
 }
 
 /// Damage: a posting has led to an event of another stream.

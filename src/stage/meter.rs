@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::chunk::recover::Cut;
 use crate::clock::Clock;
 use crate::error::Damage;
 use crate::stage::histogram::{CountHistogram, IS_MEASURED, Recorder, nanos};
@@ -112,6 +113,20 @@ impl ScrubMeter {
             damages: self.damages.get(),
             last_damage: *self.last.lock().unwrap_or_else(PoisonError::into_inner),
         }
+    }
+}
+
+/// What sealing has taken out of full chunks: at most one row for each.
+#[derive(Debug, Default)]
+pub(crate) struct CutMeter(Mutex<Vec<Cut>>);
+
+impl CutMeter {
+    pub(crate) fn note(&self, cut: Cut) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(cut);
+    }
+
+    pub(crate) fn snapshot(&self) -> Vec<Cut> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -391,7 +391,9 @@ fn a_chunk_that_has_grown_is_sealed_again_without_remains() {
     let copy = Copy::new();
     copy.change(0, |bytes| bytes.resize(bytes.len() + 50_000, 1));
     std::fs::remove_file(copy.log().join("hint")).unwrap();
-    assert_eq!(copy.run("info", &[]).code, 0);
+    let opened = copy.run("info", &[]);
+    assert_eq!(opened.code, 0);
+    says(&opened, &["sealing took ", "out of chunk 0 at", "lost-chunk-0000000000@"], "it is told");
     let verified = copy.run("verify", &[]);
     assert_eq!(verified.code, 0, "{verified:?}");
     says(&verified, &["lost-chunk-0000000000@"], "what stood there is kept");

@@ -94,6 +94,34 @@ fn f15_a_full_chunk_without_a_footer_is_sealed_again() {
     super::check(&log.view(), 40_000);
 }
 
+/// Sealing keeps aside what it takes out, and tells of it (R7).
+#[test]
+fn what_sealing_takes_out_of_a_chunk_that_has_grown_is_told() {
+    let disk = SimDisk::new();
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let log = open(&shared);
+    count(&log, 0..40_000);
+    log.close().unwrap();
+    let name = "chunk-0000000000";
+    let mut file = disk.read_file(name).unwrap();
+    let remains = [&file[file.len() - 4096..], &[7; 900]].concat();
+    file.resize(file.len() + 900, 7);
+    // So that the footer of the longer file stands behind all of this.
+    file.resize(file.len() + 60_000, 0);
+    disk.write_file(name, file);
+    let log = open(&shared);
+    assert_eq!((&log.report().cut, log.report().resealed), (&None, 1));
+    let cuts = Arc::clone(&log.core.meters.cuts);
+    log.close().unwrap();
+    let [cut] = &cuts.snapshot()[..] else { panic!("one chunk has grown") };
+    let kept = disk.read_file(&cut.kept_in).unwrap();
+    assert_eq!((cut.chunk.get(), cut.bytes), (0, kept.len() as u64));
+    assert!(kept.ends_with(&remains), "the old footer and what stood behind it");
+    let log = open(&shared);
+    assert_eq!((log.report().resealed, log.cuts()), (0, Vec::new()));
+    super::check(&log.view(), 40_000);
+}
+
 #[test]
 fn a_recorded_event_makes_the_same_new_one() {
     let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());

@@ -12,6 +12,9 @@ mod small;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(test)]
+use bytes::Bytes;
+
 use crate::chunk::directory;
 use crate::clock::SimClock;
 use crate::disk::sim::SimDisk;
@@ -19,7 +22,12 @@ use crate::disk::{Access, Disk};
 use crate::error::Result;
 use crate::event::{Expected, NewEvent, RecordedEvent, category};
 #[cfg(test)]
-use crate::format::mend::{self, Extent};
+use crate::format::{
+    footer::{FOOTER_SIZE, Footer, section},
+    mend::{self, Extent},
+};
+#[cfg(test)]
+use crate::index::{key::Key, table::Table};
 use crate::log::engine::Engine;
 use crate::position::Position;
 use crate::query::Query;
@@ -294,4 +302,40 @@ fn a_footer_that_a_longer_file_has_again_is_looked_at_before() {
     assert!(opens(false, false), "it is sealed again");
     assert!(!opens(true, false), "the footer names another end");
     assert!(!opens(false, true), "a sealed chunk is not the last");
+}
+
+/// A sealed index whose checksums fit may still tell a stream's events in any order.
+#[cfg(test)]
+#[test]
+fn a_stream_out_of_order_is_damage() {
+    let mut files = small::both()[0].files.clone();
+    let file = files.get_mut("chunk-0000000000").unwrap();
+    let footer = Footer::decode(&file[file.len() - FOOTER_SIZE as usize..]).unwrap();
+    let table = Table::open(&Bytes::from(file.clone()), &footer).unwrap();
+    let stream = small::STREAMS[0];
+    let found = table.find(&Key::stream(stream)).unwrap().unwrap().postings;
+    let stored: &[u8] = &found;
+    let turned: Vec<u8> = stored.rchunks(4).flatten().copied().collect();
+    let section = footer.section(section::POSTINGS).unwrap();
+    let range = section.offset as usize..section.end() as usize;
+    let at = (range.start..range.end).step_by(4).find(|at| file[*at..].starts_with(stored));
+    file[at.unwrap()..][..turned.len()].copy_from_slice(&turned);
+    small::mend_all(&mut files, Extent::Checksums);
+    let disk = SimDisk::new();
+    files.iter().for_each(|(name, bytes)| disk.write_file(name, bytes.clone()));
+    let view = View::open_on(&disk).unwrap();
+    let wrong = stored.len() / 4 - 1;
+    assert!(wrong > 1);
+    let check = |read: Vec<Result<RecordedEvent>>| {
+        let told: Vec<_> = read.iter().filter_map(|event| event.as_ref().err()).collect();
+        assert_eq!(told.len(), wrong, "{read:?}");
+        assert!(told.iter().all(|error| error.to_string().contains("order of a stream")));
+    };
+    let read = || view.read_stream(stream, ..).unwrap();
+    check(read().collect());
+    check(read().rev().collect());
+    // What was read from one end is a bound for the other.
+    let mut both = read();
+    let first = both.next().unwrap();
+    check(both.rev().chain([first]).collect());
 }

@@ -315,3 +315,47 @@ fn f23_a_follower_sees_nothing_of_a_refused_group() {
         assert!(disk.open("hint", Access::Read).is_ok());
     }
 }
+
+/// A full disk takes a part of what is to be kept aside, at each opening; it stays one file.
+#[test]
+fn f23_what_cannot_be_kept_aside_is_kept_in_one_file_when_there_is_room() {
+    let mut world = World::new();
+    world.append(0, 500).unwrap();
+    world.fill(ENOSPC, Part::Half, Spell::Once);
+    assert!(matches!(world.append(1, 3_002), Err(AppendError::Full)));
+    let torn = world.disk.seen();
+    let kept = |disk: &SimDisk| {
+        let names = disk.list().unwrap().into_iter().filter(|name| name.starts_with("lost-"));
+        names.collect::<Vec<_>>()
+    };
+    let options = || Options::new().chunk_size(64 << 10);
+    let open = |disk: &FaultyDisk| {
+        Engine::open(Arc::new(disk.clone()), Arc::new(SimClock::new()), options())
+    };
+    let mut left = torn.clone();
+    for part in PARTS {
+        let disk = FaultyDisk::on(left.snapshot());
+        let (of, spell) = (Some(Kind::WriteAt), Spell::Once);
+        disk.fail(Some(Plan { call: 0, of, errno: ENOSPC, spell, part, lies: false }));
+        assert!(open(&disk).is_err(), "{part:?}");
+        left = disk.seen();
+        assert_eq!(kept(&left).len(), 1, "{part:?}");
+    }
+    let disk = FaultyDisk::on(left);
+    let cut = open(&disk).unwrap().1.cut.unwrap();
+    let whole = disk.seen();
+    assert_eq!(kept(&whole), [cut.kept_in.as_str()]);
+    let chunk = torn.read_file("chunk-0000000000").unwrap();
+    let meant = &chunk[cut.offset as usize..][..cut.bytes as usize];
+    assert_eq!(whole.read_file(&cut.kept_in).unwrap(), meant);
+    // Other bytes, though they stood at the same place, are kept beside these.
+    let mut chunk = whole.read_file("chunk-0000000000").unwrap();
+    chunk[cut.offset as usize] = 7;
+    whole.write_file("chunk-0000000000", chunk);
+    let disk = FaultyDisk::on(whole);
+    let other = open(&disk).unwrap().1.cut.unwrap();
+    let seen = disk.seen();
+    assert_eq!((kept(&seen).len(), other.bytes), (2, 1));
+    assert_eq!(seen.read_file(&other.kept_in).unwrap(), [7]);
+    assert_eq!(seen.read_file(&cut.kept_in).unwrap(), meant);
+}

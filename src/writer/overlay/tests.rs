@@ -197,3 +197,19 @@ fn an_append_that_is_half_visible_is_kept_whole() {
     assert!(model.overlay.append_at(Position::START).is_none());
     assert_eq!(model.overlay.first_match(&Query::new(), Position::START), None);
 }
+
+/// What is indexed is in proportion to what is under way, however long a load lasts.
+#[test]
+fn the_index_of_a_long_load_stays_small() {
+    const UNDER_WAY: usize = 20;
+    let mut model = Model::new(3);
+    for _ in 0..500 {
+        model.push();
+        let visible = model.events.len().saturating_sub(UNDER_WAY) as u64;
+        model.overlay.trim(Position::new(visible));
+        model.overlay.first_match(&Query::new(), Position::START);
+        let indexed = model.overlay.generations.iter().map(|it| it.index.event_count());
+        let indexed = indexed.sum::<u32>() as usize;
+        assert!(indexed <= 3 * UNDER_WAY, "{indexed} events are indexed");
+    }
+}

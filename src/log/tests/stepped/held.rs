@@ -8,7 +8,7 @@ use crate::clock::SimClock;
 use crate::disk::Disk;
 use crate::disk::sim::{Prices, SimDisk};
 use crate::error::AppendError;
-use crate::event::Expected;
+use crate::event::{Expected, NewEvent};
 use crate::log::engine::Engine;
 use crate::options::{Durability, Options};
 use crate::stage::Step;
@@ -89,4 +89,45 @@ fn nothing_is_held_once_the_log_is_closed() {
     assert_eq!(engine.writer.step(), Step::Worked);
     engine.chaser.step();
     assert!(acks.iter().all(Ack::is_ready));
+}
+
+/// A log to which more is always about to come, so that only the writer's own limits flush; with as
+/// many appends of 5,000 bytes in its queue.
+fn hurried(options: Options, appends: u64) -> Engine {
+    let clock = Arc::new(SimClock::new());
+    let options = options.chunk_size(4 << 20);
+    let mut engine = Engine::open(Arc::new(SimDisk::new()), clock, options).unwrap().0;
+    while engine.keeper.step() == Step::Worked {}
+    std::mem::forget(engine.core.appends.about_to_push());
+    for _ in 0..appends {
+        let event = NewEvent::new("Large", vec![0; 5_000]);
+        drop(engine.core.submit("s", Expected::Any, [event], Duration::ZERO).unwrap());
+    }
+    engine
+}
+
+/// The chaser's queue has no place for more groups than these.
+#[test]
+fn no_more_than_64_groups_stay_unflushed() {
+    let options = Options::new().prepare_ahead(1 << 20).group_size(4096);
+    let mut engine = hurried(options, 140);
+    for step in 1..=130 {
+        engine.writer.step();
+        let disk = engine.core.stats().disk;
+        assert_eq!((disk.groups, disk.flushes_size), (step, step / 65));
+    }
+}
+
+/// The keeper may have made room by the time the writer cannot do without.
+#[test]
+fn a_lack_of_room_flushes_when_nothing_else_is_left_to_do() {
+    let mut engine = hurried(Options::new().prepare_ahead(128 << 10).group_size(2 << 20), 300);
+    let figures = |engine: &Engine| {
+        let disk = engine.core.stats().disk;
+        (disk.groups, disk.flushes)
+    };
+    engine.writer.step();
+    assert_eq!(figures(&engine), (1, 0));
+    engine.writer.step();
+    assert_eq!(figures(&engine), (1, 1));
 }

@@ -102,8 +102,9 @@ pub(crate) fn open(
         return Err(OpenError::NetworkFileSystem { directory: disk.label(), file_system });
     }
     let start = clock.monotonic();
+    // What is wrong in the files of a running writer may be what it is changing: the lock tells.
     if !options.create
-        && let Directory::Empty { .. } = directory::read(disk, Access::Read)?
+        && let Ok(Directory::Empty { .. }) = directory::read(disk, Access::Read)
     {
         return Err(OpenError::Missing(disk.label()));
     }

@@ -7,7 +7,7 @@ use super::{count, event, on_both, open, open_with, small};
 use crate::clock::{SimClock, Timestamp};
 use crate::disk::Disk;
 use crate::disk::sim::SimDisk;
-use crate::error::AppendError;
+use crate::error::{AppendError, OpenError};
 use crate::event::{Expected, NewEvent};
 use crate::log::engine::Engine;
 use crate::position::Position;
@@ -132,4 +132,24 @@ fn a_recorded_event_makes_the_same_new_one() {
     log.append("s", Expected::Any, events.clone()).unwrap().wait().unwrap();
     let again = log.view().read_all(..).map(|event| NewEvent::from(&event.unwrap()));
     assert_eq!(again.collect::<Vec<_>>(), events);
+}
+
+/// Files that a writer is changing may look damaged for a moment.
+#[test]
+fn a_log_that_is_open_elsewhere_is_locked_whatever_its_files_look_like() {
+    let disk = SimDisk::new();
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let log = open(&shared);
+    count(&log, 0..100);
+    let name = "chunk-0000000000";
+    let mut file = disk.read_file(name).unwrap();
+    file[60] ^= 1;
+    disk.write_file(name, file);
+    for create in [false, true] {
+        let refused = open_with(&shared, small().create(create));
+        assert!(matches!(refused, Err(OpenError::Locked { .. })), "{refused:?}");
+    }
+    drop(log);
+    let refused = open_with(&shared, small().create(false));
+    assert!(matches!(refused, Err(OpenError::Corrupt(_))), "{refused:?}");
 }

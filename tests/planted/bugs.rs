@@ -386,8 +386,8 @@ pub(crate) const BUGS: &[Bug] = &[
     Bug {
         name: "nobody-is-woken-for-an-ack",
         file: "src/stage/ack.rs",
-        sound: "let waker = self.waker().take();",
-        broken: "let waker = self.waker().take().filter(|_| !PLANTED);",
+        sound: "let waiter = self.waiter().take();",
+        broken: "let waiter = self.waiter().take().filter(|_| !PLANTED);",
         target: "lib",
         test: "a_task_is_woken",
     },

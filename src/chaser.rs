@@ -52,6 +52,8 @@ pub(crate) struct Chaser {
     cursor: Cursor,
     /// Of the events of the group that is being followed.
     keys: Keys,
+    /// Tasks whose appends are answered, until all answers of their group are given.
+    tasks: Vec<Waker>,
     /// Who is to be woken for what became visible.
     called: Vec<Waker>,
 }
@@ -60,8 +62,9 @@ impl Chaser {
     /// A chaser that has followed the log up to `cursor`.
     pub(crate) fn new(shared: Shared, cursor: Cursor) -> Self {
         let segment = shared.segments.last();
-        let (taken, keys, called) = (Taken::default(), Keys::default(), Vec::new());
-        Self { shared, taken, segment, cursor, keys, called }
+        let (taken, keys) = (Taken::default(), Keys::default());
+        let (tasks, called) = (Vec::new(), Vec::new());
+        Self { shared, taken, segment, cursor, keys, tasks, called }
     }
 
     /// Follows the log as far as it is durable, and wakes who waits for what became visible.
@@ -157,9 +160,12 @@ impl Chaser {
         path.record(&group.stamps, (durable, visible), appends);
         let mut rooms = Rooms::default();
         for answer in group.answers {
-            rooms = rooms.and(answer.promise.release(answer.outcome, visible));
+            let room = answer.promise.release(answer.outcome, visible, &mut self.tasks);
+            rooms = rooms.and(room);
         }
+        // Threads first: a waker is the caller's code, and may wait for one of them.
         self.shared.lounge.wake(rooms);
+        bell::wake(self.tasks.drain(..));
         path.releases.record(moment(&**clock).saturating_sub(visible));
     }
 

@@ -193,9 +193,11 @@ impl Keeper {
             Some(Need::Active(through)) => through.max(active.written() + ahead),
             _ => active.written() + ahead,
         };
-        if prepare_piece(active, wanted, ahead / 2, orders.need.is_some())? {
+        let (before, waits_for_next) =
+            (active.prepared(), matches!(orders.need, Some(Need::Next(_))));
+        if !waits_for_next && prepare_piece(active, wanted, ahead / 2, orders.need.is_some())? {
             let short = matches!(orders.need, Some(Need::Active(end)) if end > active.prepared());
-            if !short {
+            if !short && active.prepared() > before {
                 self.shared.supply.prepared(None);
             }
             return Ok(true);

@@ -16,7 +16,7 @@ use crate::chunk::scan::{BadGroup, Cursor};
 use crate::chunk::supply::DurablePlace;
 use crate::chunk::{Chunk, ChunkFile, file_name};
 use crate::clock::{Clock, Timestamp, fresh_log_id};
-use crate::disk::{Access, Disk, DiskFile, LockError};
+use crate::disk::{Access, Disk, DiskFile, LockError, is_full};
 use crate::error::{Damage, Error, OpenError};
 use crate::format::CHUNK_HEADER_SIZE;
 use crate::format::checksum::LogSalt;
@@ -362,10 +362,13 @@ impl<'a> Recovery<'a> {
                 self.report.cut = Some(recover::cut(self.disk, &*file, number, &range)?);
                 self.report.clean = false;
             }
-        } else if !self.report.clean {
-            // A header may be durable of which only the zeros are that were written over it for
-            // want of space: it must not come back when the chunk before has gone on.
-            file.sync_data().map_err(|error| failed("harden", number, error))?;
+        } else if !self.report.clean && file.size().map_err(reading)? >= CHUNK_HEADER_SIZE {
+            // A header may be durable over which zeros were written that are not, whatever the
+            // memory of the system holds: it must not come back when the chunk before has gone on.
+            let hardened = recover::harden(&*file, &(0..CHUNK_HEADER_SIZE));
+            // Only a hole lacks space, or a file that is never written in place.
+            let full = |error| if is_full(&error) { file.sync_data() } else { Err(error) };
+            hardened.or_else(full).map_err(|error| failed("harden", number, error))?;
         }
         let adopt = || {
             let capacity = capacity_of_blank(&*file, self.options)?;

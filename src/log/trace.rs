@@ -76,11 +76,16 @@ impl Tracer {
 
     /// The log is open.
     pub(super) fn opened(&mut self, core: &Core, report: &OpenReport) {
-        let (segments, dir) = (core.segments.snapshot(), &*self.directory);
+        let segments = core.segments.snapshot();
         let unsealed = segments.iter().filter(|segment| segment.chunk.footer().is_none());
         self.unsealed = unsealed.map(|segment| segment.chunk.number()).collect();
         // The last chunk is active.
         self.chunk = self.unsealed.pop().unwrap_or(ChunkNumber::FIRST);
+        self.guarded(|tracer| tracer.tell_opened(report));
+    }
+
+    fn tell_opened(&self, report: &OpenReport) {
+        let dir = &*self.directory;
         if !report.clean || report.resealed > 0 {
             let cut = report.cut.as_ref();
             warn!(

@@ -8,7 +8,6 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::AtomicU64 as Moment;
 use std::sync::{Arc, PoisonError};
@@ -17,6 +16,7 @@ use std::time::Duration;
 
 use crate::append::{Appended, Stored, StreamNames};
 use crate::error::{AppendError, Error, ErrorKind};
+use crate::stage::bell;
 use crate::stage::histogram::nanos;
 use crate::stage::lounge::{Lounge, Rooms};
 use crate::stage::meter::moment;
@@ -99,12 +99,23 @@ impl Promise {
         }
     }
 
-    /// Gives an answer that could be given at `moment`, and wakes a task. A thread sleeps on until
-    /// the rooms that this returns are woken.
-    pub(crate) fn release(mut self, outcome: Outcome, moment: Duration) -> Rooms {
-        let Some(slot) = self.0.take() else { return Rooms::default() };
-        slot.released.store(nanos(moment), Ordering::Relaxed);
-        slot.put(outcome)
+    /// Gives an answer. Who waits for it is left to be woken: a task in `tasks`, a thread in the
+    /// rooms that this returns.
+    pub(crate) fn give(mut self, outcome: Outcome, tasks: &mut Vec<Waker>) -> Rooms {
+        self.0.take().map_or(Rooms::default(), |slot| slot.put(outcome, tasks))
+    }
+
+    /// The same, of an answer that could be given at `moment`.
+    pub(crate) fn release(
+        self,
+        outcome: Outcome,
+        moment: Duration,
+        tasks: &mut Vec<Waker>,
+    ) -> Rooms {
+        if let Some(slot) = &self.0 {
+            slot.released.store(nanos(moment), Ordering::Relaxed);
+        }
+        self.give(outcome, tasks)
     }
 }
 
@@ -122,12 +133,14 @@ impl Drop for Promise {
 
 impl Slot {
     fn answer(&self, outcome: Outcome) {
-        let rooms = self.put(outcome);
+        let mut tasks = Vec::new();
+        let rooms = self.put(outcome, &mut tasks);
         self.lounge.wake(rooms);
+        bell::wake(tasks);
     }
 
-    /// Gives the answer, and wakes a task. Returns the room of a thread.
-    fn put(&self, outcome: Outcome) -> Rooms {
+    /// Gives the answer. A task that is to be woken joins `tasks`; returns the room of a thread.
+    fn put(&self, outcome: Outcome, tasks: &mut Vec<Waker>) -> Rooms {
         let answered = self.outcome.set(outcome);
         debug_assert!(answered.is_ok(), "a promise is answered once");
         let waiter = self.waiter().take();
@@ -135,8 +148,7 @@ impl Slot {
             None => Rooms::default(),
             Some(Waiter::Thread) => Rooms::one(self.room),
             Some(Waiter::Task(waker)) => {
-                // The waker is the caller's code; its panic is not the log's (F04).
-                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+                tasks.push(waker);
                 Rooms::default()
             }
         }

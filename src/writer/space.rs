@@ -15,9 +15,10 @@ use crate::disk;
 use crate::error::{AppendError, Result};
 use crate::format::CHUNK_HEADER_SIZE;
 use crate::format::header::ChunkHeader;
-use crate::stage::Step;
+use crate::stage::lounge::Rooms;
 use crate::stage::meter::moment;
 use crate::stage::stats::DiskWork;
+use crate::stage::{Step, bell};
 
 impl Writer {
     /// Rolls to the next chunk, or waits for room, or answers that there is none.
@@ -77,11 +78,16 @@ impl Writer {
             self.shared.appends.take(&mut self.waiting);
         }
         let step = if self.waiting.is_empty() { Step::Idle } else { Step::Worked };
+        // Who comes from now on sleeps elsewhere, and is not woken in vain.
+        self.shared.lounge.turn();
+        let (mut rooms, mut tasks) = (Rooms::default(), Vec::new());
         while let Some(submission) = self.waiting.pop() {
-            submission.promise.answer(Err(error.clone()));
+            rooms = rooms.and(submission.promise.give(Err(error.clone()), &mut tasks));
             self.shared.disk.refused.add(1);
             self.handled += 1;
         }
+        self.shared.lounge.wake(rooms);
+        bell::wake(tasks);
         self.settle_handled();
         step
     }

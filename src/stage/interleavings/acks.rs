@@ -55,7 +55,8 @@ fn those_who_share_a_room_are_all_woken() {
         let waiter = thread::spawn(move || assert!(is_full(other)));
         let answerer = thread::spawn(move || {
             let now = Duration::from_nanos(1);
-            let rooms = [first, second].map(|it| it.release(Err(AppendError::Full), now));
+            let give = |it: ack::Promise| it.release(Err(AppendError::Full), now, &mut Vec::new());
+            let rooms = [first, second].map(give);
             lounge.wake(rooms[0].and(rooms[1]));
         });
         assert!(is_full(mine));

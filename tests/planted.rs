@@ -123,6 +123,10 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let (path, copied) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_name() == "target" {
+            // What packages beside the tree have built.
+            continue;
+        }
         if path.is_dir() {
             copy(&path, &copied);
         } else if fs::read(&path).ok() != fs::read(&copied).ok() {
@@ -135,7 +139,7 @@ fn copy(from: &Path, to: &Path) {
 /// A copy of the tree with all bugs in it, switched off.
 fn plant() -> PathBuf {
     let tree = Path::new(env!("CARGO_TARGET_TMPDIR")).join("planted");
-    for part in ["src", "tests", "benches", "examples"] {
+    for part in ["src", "tests", "benches", "examples", "docs"] {
         copy(&root().join(part), &tree.join(part));
     }
     for file in ["Cargo.toml", "Cargo.lock", "README.md"] {

@@ -254,8 +254,8 @@ impl Keeper {
 }
 
 /// Brings a file a piece nearer to lie ready as far as is wanted, unless less than a piece is
-/// missing and nothing is urgent. Zeros are synced `step` bytes at a time. Whether there was anything
-/// to do.
+/// missing and nothing is urgent. Zeros are synced `step` bytes at a time. Whether there was
+/// anything to do.
 fn prepare_piece(file: &ChunkFile, wanted: u64, step: u64, urgent: bool) -> Result<bool, Refusal> {
     let wanted = wanted.min(file.capacity);
     let step = step.min(ZERO_SYNC);

@@ -97,7 +97,7 @@ pub(super) static METRICS: &[Metric] = &[
     counter(
         "paperchase_appends_refused_total",
         "",
-        "Appends that the writer refused before it wrote them, for lack of space or after a failure",
+        "Appends that the writer refused before writing them, for lack of space or after a failure",
         |stats| one(Count(stats.disk.refused)),
     ),
     histogram(

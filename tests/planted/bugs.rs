@@ -127,7 +127,8 @@ pub(crate) const BUGS: &[Bug] = &[
         name: "answers-in-the-wrong-order",
         file: "src/chaser.rs",
         sound: "for answer in group.answers {",
-        broken: "let mut group = group; if PLANTED { group.answers.reverse(); } for answer in group.answers {",
+        broken: "let mut group = group; if PLANTED { group.answers.reverse(); } \
+            for answer in group.answers {",
         target: "lib",
         test: "the_log_agrees_with_the_model",
     },

@@ -130,8 +130,8 @@ impl Chaser {
         if let Some(place) = place
             && let Err(error) = self.index(place)
         {
-            self.shared.meter.errors.add(1);
             self.shared.failure.record(error.clone());
+            self.shared.meter.errors.add(1);
             group.fail(&error);
             return;
         }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::clock::{Timestamp, fresh_id};
+use crate::format::event;
 use crate::position::{Position, StreamVersion};
 
 /// An event that is to be appended: a type and data, and if wanted an id, metadata and tags.
@@ -130,13 +131,13 @@ impl NewEvent {
 impl From<&RecordedEvent> for NewEvent {
     fn from(event: &RecordedEvent) -> Self {
         Self {
-            id: event.id,
+            id: event.id(),
             event_type: event.event_type().to_owned().into(),
             data: event.data().to_vec(),
             metadata: event.metadata().to_vec(),
             tags: event.tags().map(str::to_owned).collect(),
-            data_kind: event.data_kind,
-            metadata_kind: event.metadata_kind,
+            data_kind: event.data_kind(),
+            metadata_kind: event.metadata_kind(),
         }
     }
 }
@@ -183,12 +184,7 @@ impl fmt::Display for Expected {
 #[derive(Clone)]
 pub struct RecordedEvent {
     pub(crate) position: Position,
-    pub(crate) version: StreamVersion,
-    pub(crate) time: Timestamp,
-    pub(crate) id: Uuid,
-    pub(crate) operation: Option<Uuid>,
-    pub(crate) data_kind: ContentKind,
-    pub(crate) metadata_kind: ContentKind,
+    /// Its checked bytes, without the padding.
     pub(crate) record: Bytes,
     pub(crate) parts: Parts,
 }
@@ -219,7 +215,7 @@ impl RecordedEvent {
     /// Version in the stream.
     #[must_use]
     pub fn version(&self) -> StreamVersion {
-        self.version
+        event::version_of(&self.record)
     }
 
     /// The type.
@@ -231,19 +227,19 @@ impl RecordedEvent {
     /// The id.
     #[must_use]
     pub fn id(&self) -> Uuid {
-        self.id
+        event::id_of(&self.record)
     }
 
     /// The operation id of the append whose first event this is, if it has one.
     #[must_use]
     pub fn operation(&self) -> Option<Uuid> {
-        self.operation
+        event::operation_of(&self.record)
     }
 
     /// When the event was stored. Never earlier than that of an event before it.
     #[must_use]
     pub fn time(&self) -> Timestamp {
-        self.time
+        event::time_of(&self.record)
     }
 
     /// The data.
@@ -261,7 +257,7 @@ impl RecordedEvent {
     /// What the data were declared to be.
     #[must_use]
     pub fn data_kind(&self) -> ContentKind {
-        self.data_kind
+        event::data_kind_of(&self.record)
     }
 
     /// The metadata.
@@ -279,7 +275,7 @@ impl RecordedEvent {
     /// What the metadata were declared to be.
     #[must_use]
     pub fn metadata_kind(&self) -> ContentKind {
-        self.metadata_kind
+        event::metadata_kind_of(&self.record)
     }
 
     /// The tags, in the order they were given.
@@ -339,8 +335,7 @@ pub(crate) fn keeps_a_place(event: &RecordedEvent) -> bool {
 
 impl PartialEq for RecordedEvent {
     fn eq(&self, other: &Self) -> bool {
-        let place = |event: &Self| (event.position, event.version, event.time);
-        place(self) == place(other) && self.record == other.record
+        self.position == other.position && self.record == other.record
     }
 }
 
@@ -349,9 +344,9 @@ impl fmt::Debug for RecordedEvent {
         f.debug_struct("RecordedEvent")
             .field("position", &self.position.get())
             .field("stream", &self.stream())
-            .field("version", &self.version.get())
+            .field("version", &self.version().get())
             .field("type", &self.event_type())
-            .field("id", &self.id)
+            .field("id", &self.id())
             .field("data_length", &self.data().len())
             .finish_non_exhaustive()
     }

@@ -20,6 +20,7 @@ use crate::chunk::{Body, Chunk, ChunkFile, ZERO_PIECE, file_name, recover};
 use crate::clock::Clock;
 use crate::disk::{Access, Disk, DiskFile, is_full};
 use crate::error::{Damage, Error, Result};
+use crate::format::event::{FIXED_SIZE, time_of};
 use crate::format::hint::Hint;
 use crate::index::ChunkIndex;
 use crate::index::segments::{Segment, Segments};
@@ -211,7 +212,7 @@ impl Keeper {
         let worked = prepare_piece(&next, wanted, ZERO_SYNC, urgent)?;
         let least = match orders.need {
             Some(Need::Next(room)) => room,
-            _ => ahead / 8,
+            _ => least_ready(ahead),
         };
         // Also when nothing was left to prepare: an earlier, larger need may have left it here.
         let unknown = orders.next.is_none() || orders.need.is_some();
@@ -288,11 +289,17 @@ fn wanted_of_next(orders: &Orders, ahead: u64) -> Option<u64> {
         return None;
     }
     let quarter = active.capacity / 4;
-    let paced = active.written().checked_sub(quarter).map(|behind| behind / 3 * 4 + ahead / 8);
+    let paced = active.written().checked_sub(quarter);
+    let paced = paced.map(|behind| behind / 3 * 4 + least_ready(ahead));
     match orders.need {
         Some(Need::Next(room)) => Some(room.max(paced.unwrap_or(ahead))),
         _ => paced,
     }
+}
+
+/// How much of the next chunk must be ready before the writer may be given it.
+fn least_ready(ahead: u64) -> u64 {
+    ahead / 8
 }
 
 /// Writes the sections and the footer of a full chunk whose events are all indexed, and maps it
@@ -368,7 +375,8 @@ fn times(segment: &Segment) -> Result<(crate::clock::Timestamp, crate::clock::Ti
     let bytes = segment.chunk.readable();
     let time = |ordinal| {
         let offset = segment.index.offset(ordinal).ok().flatten().unwrap_or_default() as usize;
-        bytes.get(offset..).and_then(crate::format::event::time_of)
+        let fixed = bytes.get(offset..).and_then(|bytes| bytes.get(..FIXED_SIZE));
+        fixed.map(time_of)
     };
     let last = segment.index.event_count().saturating_sub(1);
     time(0)

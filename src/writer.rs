@@ -179,6 +179,8 @@ impl Writer {
         match self.proceed(gathered) {
             Ok(step) => step,
             Err(error) => {
+                // First what failed: who sees the error counted sees why.
+                self.shared.failure.record(error.clone());
                 self.shared.meter.errors.add(1);
                 self.fail(&error)
             }

@@ -198,7 +198,7 @@ pub(crate) fn visit_events<'a>(
         let position = at.position.plus(ordinal);
         let flaw = |flaw| (offset, flaw);
         let layout = event::check_event(rest, salt, position).map_err(flaw)?;
-        if event::time_of(rest) != Some(header.time) {
+        if event::time_of(rest) != header.time {
             return Err(flaw(EventFlaw::Field("time of the event")));
         }
         appends += u32::from(layout.is_first());

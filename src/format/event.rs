@@ -190,8 +190,7 @@ impl Layout {
 
     /// The operation id in the bytes that this layout was made of.
     pub(crate) fn operation(&self, bytes: &[u8]) -> Option<Uuid> {
-        let id = bytes.get(FIXED_SIZE..)?.first_chunk();
-        id.filter(|_| self.flags & HAS_OPERATION != 0).map(|id| Uuid::from_bytes(*id))
+        operation_in(bytes, self.flags)
     }
 }
 
@@ -204,8 +203,7 @@ pub(crate) fn stream_of(encoded: &[u8]) -> &str {
 
 /// Whether an encoded event has the id of a decoded one.
 pub(crate) fn has_id_of(encoded: &[u8], event: &RecordedEvent) -> bool {
-    let fields = Fields::of(encoded, FIXED_SIZE);
-    fields.is_some_and(|fields| Uuid::from_bytes(fields.array(ID)) == event.id)
+    id_of(encoded) == id_of(&event.record)
 }
 
 /// Whether an encoded event has the content of a decoded one: stream, type, tags, metadata, data
@@ -227,15 +225,47 @@ pub(crate) fn is_first(event: &RecordedEvent) -> bool {
     event.record[FLAGS] & FIRST_OF_APPEND != 0
 }
 
-/// The version in the fixed fields of a checked event.
-pub(crate) fn version_of(bytes: &[u8]) -> StreamVersion {
-    let fields = Fields::of(bytes, FIXED_SIZE).expect("the event was checked");
-    StreamVersion::new(fields.u64(8))
+fn fixed(checked: &[u8]) -> Fields<'_> {
+    Fields::of(checked, FIXED_SIZE).expect("the event was checked")
 }
 
-/// The time in the fixed fields of an event, when `bytes` hold them.
-pub(crate) fn time_of(bytes: &[u8]) -> Option<Timestamp> {
-    Fields::of(bytes, FIXED_SIZE).map(|fields| Timestamp::from_nanos(fields.u64(16)))
+/// The version in the fixed fields of a checked event.
+pub(crate) fn version_of(checked: &[u8]) -> StreamVersion {
+    StreamVersion::new(fixed(checked).u64(8))
+}
+
+/// The time in the fixed fields of a checked event.
+pub(crate) fn time_of(checked: &[u8]) -> Timestamp {
+    Timestamp::from_nanos(fixed(checked).u64(16))
+}
+
+/// The id in the fixed fields of a checked event.
+pub(crate) fn id_of(checked: &[u8]) -> Uuid {
+    Uuid::from_bytes(fixed(checked).array(ID))
+}
+
+/// The operation id in a checked event.
+pub(crate) fn operation_of(checked: &[u8]) -> Option<Uuid> {
+    operation_in(checked, fixed(checked).u8(FLAGS))
+}
+
+fn operation_in(bytes: &[u8], flags: u8) -> Option<Uuid> {
+    let id = bytes.get(FIXED_SIZE..)?.first_chunk();
+    id.filter(|_| flags & HAS_OPERATION != 0).map(|id| Uuid::from_bytes(*id))
+}
+
+/// What the data of a checked event were declared to be.
+pub(crate) fn data_kind_of(checked: &[u8]) -> ContentKind {
+    kind(checked, DATA_IS_JSON)
+}
+
+/// What the metadata of a checked event were declared to be.
+pub(crate) fn metadata_kind_of(checked: &[u8]) -> ContentKind {
+    kind(checked, METADATA_IS_JSON)
+}
+
+fn kind(checked: &[u8], json: u8) -> ContentKind {
+    if fixed(checked).u8(FLAGS) & json == 0 { ContentKind::Bytes } else { ContentKind::Json }
 }
 
 /// What is wrong with the bytes of an event.
@@ -280,22 +310,8 @@ pub(crate) fn decode_at(
 ) -> Result<RecordedEvent, EventFlaw> {
     let bytes = window.get(start..).unwrap_or_default();
     let layout = check_event(bytes, salt, position)?;
-    let fields = Fields::of(bytes, FIXED_SIZE).ok_or(EventFlaw::Field("length"))?;
-    let json = |flag| {
-        if layout.flags & flag == 0 { ContentKind::Bytes } else { ContentKind::Json }
-    };
-    let operation = layout.operation(bytes);
-    Ok(RecordedEvent {
-        position,
-        version: StreamVersion::new(fields.u64(8)),
-        time: Timestamp::from_nanos(fields.u64(16)),
-        id: Uuid::from_bytes(fields.array(ID)),
-        operation,
-        data_kind: json(DATA_IS_JSON),
-        metadata_kind: json(METADATA_IS_JSON),
-        record: window.slice(start..start + layout.length),
-        parts: layout.parts,
-    })
+    let record = window.slice(start..start + layout.length);
+    Ok(RecordedEvent { position, record, parts: layout.parts })
 }
 
 /// Checks everything about the event at the start of `bytes`, which belongs to `position`.

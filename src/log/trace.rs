@@ -183,9 +183,9 @@ impl Tracer {
         }
         let between = stats.disk.syncs.since(&self.syncs);
         self.syncs = stats.disk.syncs.clone();
-        if between.max() > SLOW_SYNC {
+        let slow = between.count() - between.up_to(nanos(SLOW_SYNC));
+        if slow > 0 {
             self.syncs_due = stats.uptime + SLOW_SYNCS_APART;
-            let slow = between.count() - between.up_to(nanos(SLOW_SYNC));
             let (dir, position) = (&*self.directory, stats.durable.get());
             let elapsed_ms = millis(between.max());
             warn!(target: LOG, dir, position, elapsed_ms, slow, "slow sync");

@@ -4,39 +4,33 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::event::Parts;
-use crate::{Appended, ContentKind, NewEvent, StreamVersion, Timestamp};
+use crate::format::checksum::LogSalt;
+use crate::format::event::{self, Place};
+use crate::{Appended, ChunkNumber, NewEvent, StreamVersion, Timestamp};
 
 use super::super::payload::Identity;
 
 const STREAMS: u32 = 2;
+/// Where an event has its version and its id.
+const VERSION: usize = 8;
+const ID: usize = 40;
 
 /// The event as a log would give it back.
 fn record(event: &NewEvent, stream: &str, position: u64, version: u64) -> RecordedEvent {
-    let mut record = Vec::new();
-    let mut part = |bytes: &[u8]| {
-        let start = u32::try_from(record.len()).unwrap();
-        record.extend_from_slice(bytes);
-        start..u32::try_from(record.len()).unwrap()
-    };
-    let parts = Parts {
-        stream: part(stream.as_bytes()),
-        event_type: part(event.event_type.as_bytes()),
-        tags: part(&[]),
-        metadata: part(&event.metadata),
-        data: part(&event.data),
-    };
-    RecordedEvent {
-        position: Position::new(position),
-        version: StreamVersion::new(version),
-        time: Timestamp::default(),
-        id: event.id,
-        operation: None,
-        data_kind: ContentKind::Bytes,
-        metadata_kind: ContentKind::Bytes,
-        record: Bytes::from(record),
-        parts,
-    }
+    let salt = LogSalt::new(uuid::Uuid::from_u128(5));
+    let (chunk, position) = (salt.chunk(ChunkNumber::FIRST), Position::new(position));
+    let (version, time) = (StreamVersion::new(version), Timestamp::default());
+    let mut encoded = Vec::new();
+    event::encode(&mut encoded, salt, stream, event, Place::First(None)).unwrap();
+    event::stamp(&mut encoded, chunk, position, version, time);
+    event::decode(&Bytes::from(encoded), chunk, position).unwrap()
+}
+
+/// Changes bytes of a decoded event.
+fn change(event: &mut RecordedEvent, at: usize, bytes: &[u8]) {
+    let mut record = event.record.to_vec();
+    record[at..at + bytes.len()].copy_from_slice(bytes);
+    event.record = Bytes::from(record);
 }
 
 /// Ledgers and log of a run in which all went well: two streams in turn, appends of two events.
@@ -142,9 +136,8 @@ fn an_altered_event_is_found() {
     let data = run.events[5].parts.data.clone();
     for offset in data {
         let mut run = Run::new(10);
-        let mut record = run.events[5].record.to_vec();
-        record[offset as usize] ^= 1;
-        run.events[5].record = Bytes::from(record);
+        let flipped = run.events[5].record[offset as usize] ^ 1;
+        change(&mut run.events[5], offset as usize, &[flipped]);
         let verdict = run.check();
         assert!(!verdict.ok);
         assert_eq!((verdict.lost, verdict.doubled, verdict.altered), (0, 0, 1), "byte {offset}");
@@ -153,13 +146,13 @@ fn an_altered_event_is_found() {
     assert_eq!(metadata.len(), 16, "the moment it was due, and its mark");
     for offset in metadata {
         let mut run = Run::new(10);
-        let mut record = run.events[5].record.to_vec();
-        record[offset as usize] ^= 1;
-        run.events[5].record = Bytes::from(record);
+        let flipped = run.events[5].record[offset as usize] ^ 1;
+        change(&mut run.events[5], offset as usize, &[flipped]);
         assert_eq!((run.check().altered, run.check().ok), (1, false), "byte {offset}");
     }
     let mut run = Run::new(10);
-    run.events[5].id = run.events[6].id;
+    let other = run.events[6].id();
+    change(&mut run.events[5], ID, other.as_bytes());
     assert_eq!((run.check().altered, run.check().ok), (1, false));
 }
 
@@ -178,7 +171,7 @@ fn a_reordered_event_is_found() {
 #[test]
 fn another_place_than_acked_is_found() {
     let mut run = Run::new(10);
-    run.events[7].version = StreamVersion::new(9);
+    change(&mut run.events[7], VERSION, &9_u64.to_le_bytes());
     assert_eq!((run.check().misplaced, run.check().ok), (1, false));
     let mut run = Run::new(10);
     run.events[19].position = Position::new(20);
@@ -234,7 +227,7 @@ fn an_unreadable_log_is_not_clean() {
 fn many_faults_are_counted_and_some_described() {
     let mut run = Run::new(100);
     for event in &mut run.events {
-        event.id = uuid::Uuid::nil();
+        change(event, ID, &[0; 16]);
     }
     let verdict = run.check();
     assert_eq!((verdict.altered, verdict.findings.len()), (200, FINDINGS_MAX));

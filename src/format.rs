@@ -35,4 +35,4 @@ const _: () = {
     assert!(crate::options::CHUNK_SIZE_MAX <= u32::MAX as u64, "an offset fits the offset table");
 };
 
-pub(crate) use wire::{Fields, is_zero, pad, page};
+pub(crate) use wire::{Fields, is_zero, pad, page, trimmed};

@@ -18,7 +18,7 @@ use crate::error::{Damage, Error, OpenError};
 use crate::format::checksum::ChunkSalt;
 use crate::format::group::{GroupHeader, MAGIC};
 use crate::format::header::ChunkHeader;
-use crate::format::{ALIGNMENT, CHUNK_HEADER_SIZE};
+use crate::format::{ALIGNMENT, CHUNK_HEADER_SIZE, trimmed};
 use crate::options::EVENT_SIZE_MAX;
 use crate::position::{ChunkNumber, Position};
 
@@ -163,10 +163,13 @@ pub(crate) fn look_beyond(
     let mut rest = Rest::default();
     for region in data_regions(file, from, bytes.len() as u64)? {
         let data = &bytes[region.start as usize..region.end as usize];
-        let Some(last) = data.iter().rposition(|byte| *byte != 0) else { continue };
-        rest.garbage = Some(from..region.start + last as u64 + 1);
+        let end = region.start + trimmed(data) as u64;
+        if end == region.start {
+            continue;
+        }
+        rest.garbage = Some(from..end);
         let first = region.start.next_multiple_of(ALIGNMENT);
-        for offset in (first..region.end).step_by(ALIGNMENT as usize) {
+        for offset in (first..end).step_by(ALIGNMENT as usize) {
             let place = &bytes[offset as usize..];
             if offset > from
                 && place.starts_with(&MAGIC)
@@ -375,8 +378,9 @@ pub(crate) fn garbage_in(file: &dyn DiskFile, range: Range<u64>) -> io::Result<O
     for region in data_regions(file, range.start, range.end.min(file.size()?))? {
         pieces(&region, |offset, buffer| {
             file.read_at(buffer, offset)?;
-            if let Some(last) = buffer.iter().rposition(|byte| *byte != 0) {
-                end = Some(offset + last as u64 + 1);
+            match trimmed(buffer) {
+                0 => {}
+                length => end = Some(offset + length as u64),
             }
             Ok(())
         })?;

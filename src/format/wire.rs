@@ -50,6 +50,14 @@ pub(crate) fn is_zero(bytes: &[u8]) -> bool {
         && rest.iter().all(|byte| *byte == 0)
 }
 
+/// Where the last byte ends that is not zero; 0 where all are.
+pub(crate) fn trimmed(bytes: &[u8]) -> usize {
+    const BLOCK: usize = 4096;
+    let zeros = bytes.rchunks(BLOCK).take_while(|block| is_zero(block)).map(<[u8]>::len);
+    let rest = &bytes[..bytes.len() - zeros.sum::<usize>()];
+    rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
 /// `length` rounded up to where the next event or group may begin.
 pub(crate) const fn pad(length: u64) -> u64 {
     length.next_multiple_of(ALIGNMENT)
@@ -136,6 +144,17 @@ mod tests {
                 bytes[at] = 0;
             }
         }
+    }
+
+    #[test]
+    fn the_last_byte_that_is_not_zero_is_found() {
+        let mut bytes = vec![0; 10_000];
+        assert_eq!(trimmed(&bytes), 0);
+        for at in [0, 1, 4095, 4096, 5903, 5904, 9999] {
+            bytes[at] = 1;
+            assert_eq!(trimmed(&bytes), at + 1);
+        }
+        assert_eq!(trimmed(&[]), 0);
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub struct OpenReport {
     pub resealed: u64,
     /// How long it took.
     pub took: Duration,
+    /// How long reading the chunks took that have no index of their own; a part of `took`.
+    pub took_scanning: Duration,
 }
 
 /// A log that can go on.
@@ -111,7 +113,9 @@ pub(crate) fn open(
     let lock = lock(disk)?;
     let mut recovered = match directory::read(disk, Access::Write)? {
         Directory::Empty { blank } => create(disk, options, clock, blank, lock)?,
-        Directory::Log(listing) => Recovery::new(disk, options, &listing).run(listing, lock)?,
+        Directory::Log(listing) => {
+            Recovery::new((disk, clock), options, &listing).run(listing, lock)?
+        }
     };
     recovered.report.chunks = recovered.segments.len() as u64;
     recovered.report.events = recovered.cursor.position.get();
@@ -202,6 +206,7 @@ fn capacity_of_blank(file: &dyn DiskFile, options: &Options) -> std::io::Result<
 /// The walk over a listing, oldest chunk first.
 struct Recovery<'a> {
     disk: &'a dyn Disk,
+    clock: &'a dyn Clock,
     options: &'a Options,
     /// How far the log is known to have been durable.
     known: Position,
@@ -221,9 +226,14 @@ struct Scanned {
 }
 
 impl<'a> Recovery<'a> {
-    fn new(disk: &'a dyn Disk, options: &'a Options, listing: &Listing) -> Self {
+    fn new(
+        (disk, clock): (&'a dyn Disk, &'a dyn Clock),
+        options: &'a Options,
+        listing: &Listing,
+    ) -> Self {
         Self {
             disk,
+            clock,
             options,
             known: listing.hint.map_or(Position::START, |hint| hint.durable_through),
             position: Position::START,
@@ -393,6 +403,7 @@ impl<'a> Recovery<'a> {
         file: &dyn DiskFile,
         end: Option<u64>,
     ) -> Result<Scanned, OpenError> {
+        let start = self.clock.monotonic();
         let number = header.number;
         let salt = LogSalt::new(header.log).chunk(number);
         let view = || {
@@ -422,6 +433,7 @@ impl<'a> Recovery<'a> {
             recover::look_beyond(file, &bytes, salt, walk.end.offset)
                 .map_err(|error| failed("read", number, error))?
         };
+        self.report.took_scanning += self.clock.monotonic().saturating_sub(start);
         Ok(Scanned { index, walk, bad, rest })
     }
 

@@ -71,6 +71,7 @@ pub(crate) struct Keeper {
     hint_due: Duration,
     /// How far the writer had come in the active chunk at the last look.
     written: u64,
+    pace: Pace,
     scrub: Option<Scrub>,
 }
 
@@ -97,6 +98,7 @@ impl Keeper {
             is_patient: false,
             hint_due,
             written: 0,
+            pace: Pace::default(),
             scrub,
         }
     }
@@ -190,9 +192,10 @@ impl Keeper {
     fn prepare(&mut self, orders: &Orders) -> Result<bool, Refusal> {
         let ahead = self.options.prepare_ahead;
         let active = &orders.active;
+        let goal = self.pace.goal(orders, ahead);
         let wanted = match orders.need {
-            Some(Need::Active(through)) => through.max(active.written() + ahead),
-            _ => active.written() + ahead,
+            Some(Need::Active(through)) => through.max(goal),
+            _ => goal,
         };
         let (before, waits_for_next) =
             (active.prepared(), matches!(orders.need, Some(Need::Next(_))));
@@ -203,7 +206,7 @@ impl Keeper {
             }
             return Ok(true);
         }
-        let Some(wanted) = wanted_of_next(orders, ahead) else { return Ok(false) };
+        let Some(wanted) = wanted_of_next(orders, goal, ahead) else { return Ok(false) };
         let next = match orders.next.clone().or_else(|| self.preparing.clone()) {
             Some(next) => next,
             None => self.create_next(active.number.next())?,
@@ -277,23 +280,49 @@ fn prepare_piece(file: &ChunkFile, wanted: u64, step: u64, urgent: bool) -> Resu
     Ok(true)
 }
 
-/// How far the next chunk is to be prepared: in step with the second half of the active one, so
-/// that it is whole when the active one is full. Preparing a file that is being written costs the
-/// writer's syncs a wait for the file system's journal; preparing another file does not.
+/// How far the next chunk is to be prepared: as far as the goal lies behind the active one, and not
+/// before a quarter of that is full, so that a small log stays small.
 ///
 /// Nothing before the active chunk itself has a durable group: otherwise a loss of power could
 /// leave two files without a header at the end of the log.
-fn wanted_of_next(orders: &Orders, ahead: u64) -> Option<u64> {
+fn wanted_of_next(orders: &Orders, goal: u64, ahead: u64) -> Option<u64> {
     let active = &orders.active;
     if orders.place.chunk != active.number {
         return None;
     }
-    let quarter = active.capacity / 4;
-    let paced = active.written().checked_sub(quarter);
-    let paced = paced.map(|behind| behind / 3 * 4 + least_ready(ahead));
+    let is_begun = active.written() > active.capacity / 4;
+    let behind = goal.checked_sub(active.capacity).filter(|behind| is_begun && *behind > 0);
+    let behind = behind.map(|behind| behind.max(least_ready(ahead)));
     match orders.need {
-        Some(Need::Next(room)) => Some(room.max(paced.unwrap_or(ahead))),
-        _ => paced,
+        Some(Need::Next(room)) => Some(room.max(behind.unwrap_or(ahead))),
+        _ => behind,
+    }
+}
+
+/// How fast zeros are written: three bytes for two of the log, so that from the third chunk on each
+/// lies ready as a whole when it becomes active. Preparing a file that is being written costs the
+/// writer's syncs a wait for those zeros; preparing another file does not. Zeros in a hurry would
+/// cost them the disk.
+#[derive(Debug, Default)]
+struct Pace {
+    /// The active chunk, how far it was written when the keeper first saw it, and how many bytes
+    /// had zeros then, with those of the next chunk.
+    chunk: Option<ChunkNumber>,
+    written: u64,
+    zeroed: u64,
+}
+
+impl Pace {
+    /// How far zeros are to reach, counted from the start of the active chunk and on into the next.
+    fn goal(&mut self, orders: &Orders, ahead: u64) -> u64 {
+        let active = &orders.active;
+        let written = active.written();
+        if self.chunk != Some(active.number) {
+            let next = orders.next.as_ref().map_or(0, |next| next.zeroed());
+            *self = Self { chunk: Some(active.number), written, zeroed: active.zeroed() + next };
+        }
+        let grown = written.saturating_sub(self.written);
+        (written + ahead).max(self.zeroed + grown + grown / 2)
     }
 }
 

@@ -346,11 +346,16 @@ fn is_begun(aside: &dyn DiskFile, file: &dyn DiskFile, range: &Range<u64>) -> io
 /// operating system, or a failed sync, bytes can be readable from memory without being on the
 /// medium (F20).
 pub(crate) fn harden(file: &dyn DiskFile, range: &Range<u64>) -> io::Result<()> {
+    rewrite(file, range)?;
+    file.sync_data()
+}
+
+/// Writes a range of a file with its own bytes, and leaves it to the caller to sync them.
+pub(crate) fn rewrite(file: &dyn DiskFile, range: &Range<u64>) -> io::Result<()> {
     pieces(range, |offset, buffer| {
         file.read_at(buffer, offset)?;
         file.write_at(buffer, offset)
-    })?;
-    file.sync_data()
+    })
 }
 
 fn pieces(

@@ -375,10 +375,12 @@ impl<'a> Recovery<'a> {
         } else if !self.report.clean && file.size().map_err(reading)? >= CHUNK_HEADER_SIZE {
             // A header may be durable over which zeros were written that are not, whatever the
             // memory of the system holds: it must not come back when the chunk before has gone on.
-            let hardened = recover::harden(&*file, &(0..CHUNK_HEADER_SIZE));
-            // Only a hole lacks space, or a file that is never written in place.
-            let full = |error| if is_full(&error) { file.sync_data() } else { Err(error) };
-            hardened.or_else(full).map_err(|error| failed("harden", number, error))?;
+            let rewritten = recover::rewrite(&*file, &(0..CHUNK_HEADER_SIZE));
+            // Only a hole lacks space, or a file that is never written in place. A failed sync is
+            // final, also when it says so (R1).
+            let hole = |error| if is_full(&error) { Ok(()) } else { Err(error) };
+            let hardened = rewritten.or_else(hole).and_then(|()| file.sync_data());
+            hardened.map_err(|error| failed("harden", number, error))?;
         }
         let adopt = || {
             let capacity = capacity_of_blank(&*file, self.options)?;

@@ -293,6 +293,27 @@ fn f23_a_sync_that_finds_no_space_is_final() {
 }
 
 #[test]
+fn f23_a_sync_that_finds_no_space_is_final_while_a_log_is_opened() {
+    let mut world = World::new();
+    world.append(0, 30_000).unwrap();
+    world.append(1, 100).unwrap();
+    let seen = world.disk.seen();
+    assert!(seen.list().unwrap().contains(&"chunk-0000000001".to_owned()), "a blank chunk");
+    for call in 0.. {
+        let disk = FaultyDisk::on(seen.snapshot());
+        let (of, spell, part) = (Some(Kind::SyncData), Spell::Once, Part::Nothing);
+        disk.fail(Some(Plan { call, of, errno: ENOSPC, spell, part, lies: false }));
+        let options = Options::new().chunk_size(64 << 10);
+        let opened = Engine::open(Arc::new(disk.clone()), Arc::new(SimClock::new()), options);
+        if !disk.calls().iter().any(|call| call.has_failed) {
+            assert!(opened.is_ok() && call > 1, "after {call} syncs");
+            return;
+        }
+        assert!(opened.is_err(), "sync {call}");
+    }
+}
+
+#[test]
 fn f23_a_follower_sees_nothing_of_a_refused_group() {
     for part in PARTS {
         let mut world = World::new();

@@ -164,8 +164,8 @@ fn growth(folder: &Path, sizes: &[u64]) -> Result {
     }
     println!("each in turn with the others, {TURNS} times at each size; us, p50 and p99");
     println!(
-        "|  GiB | chunks |    events | bare loop | append, synced | over bare | version of a stream \
-              | its last {NEWEST} events | memory MiB |"
+        "| GiB | chunks | events | bare loop | append, synced | over bare | version of a stream \
+         | its last {NEWEST} events | memory MiB |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
     rows.iter().for_each(|row| println!("{row}"));

@@ -11,8 +11,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::clock::{Timestamp, fresh_id};
-use crate::format::event;
+use crate::clock::fresh_id;
 use crate::position::{Position, StreamVersion};
 
 /// An event that is to be appended: a type and data, and if wanted an id, metadata and tags.
@@ -212,34 +211,10 @@ impl RecordedEvent {
         self.text(&self.parts.stream)
     }
 
-    /// Version in the stream.
-    #[must_use]
-    pub fn version(&self) -> StreamVersion {
-        event::version_of(&self.record)
-    }
-
     /// The type.
     #[must_use]
     pub fn event_type(&self) -> &str {
         self.text(&self.parts.event_type)
-    }
-
-    /// The id.
-    #[must_use]
-    pub fn id(&self) -> Uuid {
-        event::id_of(&self.record)
-    }
-
-    /// The operation id of the append whose first event this is, if it has one.
-    #[must_use]
-    pub fn operation(&self) -> Option<Uuid> {
-        event::operation_of(&self.record)
-    }
-
-    /// When the event was stored. Never earlier than that of an event before it.
-    #[must_use]
-    pub fn time(&self) -> Timestamp {
-        event::time_of(&self.record)
     }
 
     /// The data.
@@ -254,12 +229,6 @@ impl RecordedEvent {
         self.record.slice(range(&self.parts.data))
     }
 
-    /// What the data were declared to be.
-    #[must_use]
-    pub fn data_kind(&self) -> ContentKind {
-        event::data_kind_of(&self.record)
-    }
-
     /// The metadata.
     #[must_use]
     pub fn metadata(&self) -> &[u8] {
@@ -270,12 +239,6 @@ impl RecordedEvent {
     #[must_use]
     pub fn metadata_bytes(&self) -> Bytes {
         self.record.slice(range(&self.parts.metadata))
-    }
-
-    /// What the metadata were declared to be.
-    #[must_use]
-    pub fn metadata_kind(&self) -> ContentKind {
-        event::metadata_kind_of(&self.record)
     }
 
     /// The tags, in the order they were given.

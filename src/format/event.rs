@@ -240,13 +240,8 @@ pub(crate) fn time_of(checked: &[u8]) -> Timestamp {
 }
 
 /// The id in the fixed fields of a checked event.
-pub(crate) fn id_of(checked: &[u8]) -> Uuid {
+fn id_of(checked: &[u8]) -> Uuid {
     Uuid::from_bytes(fixed(checked).array(ID))
-}
-
-/// The operation id in a checked event.
-pub(crate) fn operation_of(checked: &[u8]) -> Option<Uuid> {
-    operation_in(checked, fixed(checked).u8(FLAGS))
 }
 
 fn operation_in(bytes: &[u8], flags: u8) -> Option<Uuid> {
@@ -254,18 +249,47 @@ fn operation_in(bytes: &[u8], flags: u8) -> Option<Uuid> {
     id.filter(|_| flags & HAS_OPERATION != 0).map(|id| Uuid::from_bytes(*id))
 }
 
-/// What the data of a checked event were declared to be.
-pub(crate) fn data_kind_of(checked: &[u8]) -> ContentKind {
-    kind(checked, DATA_IS_JSON)
-}
-
-/// What the metadata of a checked event were declared to be.
-pub(crate) fn metadata_kind_of(checked: &[u8]) -> ContentKind {
-    kind(checked, METADATA_IS_JSON)
-}
-
 fn kind(checked: &[u8], json: u8) -> ContentKind {
     if fixed(checked).u8(FLAGS) & json == 0 { ContentKind::Bytes } else { ContentKind::Json }
+}
+
+/// What the fixed fields say.
+impl RecordedEvent {
+    /// Version in the stream.
+    #[must_use]
+    pub fn version(&self) -> StreamVersion {
+        version_of(&self.record)
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        id_of(&self.record)
+    }
+
+    /// The operation id of the append whose first event this is, if it has one.
+    #[must_use]
+    pub fn operation(&self) -> Option<Uuid> {
+        operation_in(&self.record, fixed(&self.record).u8(FLAGS))
+    }
+
+    /// When the event was stored. Never earlier than that of an event before it.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        time_of(&self.record)
+    }
+
+    /// What the data were declared to be.
+    #[must_use]
+    pub fn data_kind(&self) -> ContentKind {
+        kind(&self.record, DATA_IS_JSON)
+    }
+
+    /// What the metadata were declared to be.
+    #[must_use]
+    pub fn metadata_kind(&self) -> ContentKind {
+        kind(&self.record, METADATA_IS_JSON)
+    }
 }
 
 /// What is wrong with the bytes of an event.

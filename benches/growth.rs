@@ -29,13 +29,18 @@ const BUSY_EVERY: u64 = 100;
 const STORED: u64 = 336;
 /// Events of one question to a stream.
 const NEWEST: usize = 100;
-/// The file that is written beside the log for comparison.
 const BARE_PAGE: [u8; 4096] = [7; 4096];
+/// Size of the file that is written beside the log for comparison.
 const BARE_PAGES: u64 = 1_024;
 /// How often each question is asked at each size, in turns with the others.
 const TURNS: u64 = 2_000;
-/// The argument of the process that is killed.
+/// Streams that get an event at the very beginning, and never again.
+const OLD_STREAMS: u64 = 10_000;
+/// The arguments of the process that is killed, and of those that ask, each with memory of its own.
 const FILL: &str = "--fill-until-killed";
+const ASK: &str = "--ask";
+/// What the process that is killed appends with syncs: every event behind them is in doubt.
+const SYNCED: u64 = 100_000;
 
 fn main() -> Result {
     let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
@@ -45,9 +50,14 @@ fn main() -> Result {
         match word.as_str() {
             "--gib" => sizes = numbers(&value)?,
             "--open" => openings = numbers(&value)?,
-            FILL => {
-                let events = words.next().ok_or("how many events?")?.parse()?;
-                return fill_until_killed(Path::new(&value), events);
+            FILL | ASK => {
+                let number = words.next().ok_or("a number is missing")?.parse()?;
+                let log = Path::new(&value);
+                return if word == FILL {
+                    fill_until_killed(log, number)
+                } else {
+                    ask(log, number)
+                };
             }
             other => return Err(format!("there is no option {other}").into()),
         }
@@ -83,10 +93,10 @@ fn busy(number: u64) -> String {
 }
 
 fn stream_of(append: u64) -> String {
-    if append.is_multiple_of(BUSY_EVERY) {
-        busy(append / BUSY_EVERY)
-    } else {
-        format!("stream-{}", random(append) % STREAMS)
+    match append {
+        0..OLD_STREAMS => format!("old-{append}"),
+        _ if append.is_multiple_of(BUSY_EVERY) => busy(append / BUSY_EVERY),
+        _ => format!("stream-{}", random(append) % STREAMS),
     }
 }
 
@@ -112,22 +122,30 @@ fn fill(log: &Log, first: u64, is_done: impl Fn(&Log) -> bool) -> Result<u64> {
     Ok(append)
 }
 
-/// The process that is killed: tells its standard output when it has so many events, and goes on.
+/// The process that is killed: fills a log, appends some more with syncs, tells its standard
+/// output, and goes on, though not for ever.
 fn fill_until_killed(folder: &Path, events: u64) -> Result {
-    let log = Options::new().durability(Durability::Os).open(folder)?;
-    let append = fill(&log, 0, |log| log.view().end().get() >= events)?;
+    let open = |durability| Options::new().durability(durability).open(folder);
+    let log = open(Durability::Os)?;
+    let append = fill(&log, 0, |log| log.view().end().get() + SYNCED >= events)?;
+    log.close()?;
+    let log = open(Durability::Sync)?;
+    let append = fill(&log, append, |log| log.view().end().get() >= events)?;
     println!("filled");
     std::io::stdout().flush()?;
-    fill(&log, append, |_| false)?;
+    fill(&log, append, |log| log.view().end().get() >= events * 2)?;
     Ok(())
+}
+
+fn child(kind: &str, folder: &Path, number: u64) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args([kind.as_ref(), folder.as_os_str(), number.to_string().as_ref()]);
+    Ok(command)
 }
 
 /// How long opening takes after a kill in the middle of appends.
 fn opening(folder: &Path, events: u64) -> Result {
-    let mut child = Command::new(std::env::current_exe()?)
-        .args([FILL.as_ref(), folder.as_os_str(), events.to_string().as_ref()])
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut child = child(FILL, folder, events)?.stdout(Stdio::piped()).spawn()?;
     let told = child.stdout.take().map(|output| BufReader::new(output).lines().next());
     child.kill()?;
     child.wait()?;
@@ -136,7 +154,7 @@ fn opening(folder: &Path, events: u64) -> Result {
         let (log, took) = timed(|| Log::open(folder));
         let log = log?;
         let report = log.report().clone();
-        assert!(report.events >= events, "nothing acked is lost");
+        assert!(report.events >= events, "what was filled is there");
         println!(
             "opened {name}: {:.1} ms; {} events, {} chunks, of which {} scanned in {:.1} ms \
              ({:.0} MiB of groups), {:.1} MiB hardened",
@@ -155,63 +173,75 @@ fn opening(folder: &Path, events: u64) -> Result {
 
 /// What the same things cost at several sizes of one log.
 fn growth(folder: &Path, sizes: &[u64]) -> Result {
-    let (mut append, mut rows) = (0, Vec::new());
+    println!("{TURNS} times each at each size, in turns; us, p50 and p99");
+    println!(
+        "| GiB | chunks | events | bare loop | append, synced | p50 over bare | to a new stream \
+         | version of its stream | of an old one | of none | last {NEWEST} of a stream | MiB |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
+    let mut append = 0;
     for size in sizes {
         let log = Options::new().durability(Durability::Os).open(folder)?;
         append = fill(&log, append, |log| log.view().end().get() >= size * GIB / STORED)?;
         log.close()?;
-        rows.push(ask(folder, &mut append)?);
+        let asked = child(ASK, folder, append)?.status()?;
+        append += TURNS;
+        if !asked.success() {
+            return Err("the process that asks has failed".into());
+        }
     }
-    println!("each in turn with the others, {TURNS} times at each size; us, p50 and p99");
-    println!(
-        "| GiB | chunks | events | bare loop | append, synced | over bare | version of a stream \
-         | its last {NEWEST} events | memory MiB |"
-    );
-    println!("|---|---|---|---|---|---|---|---|---|");
-    rows.iter().for_each(|row| println!("{row}"));
     Ok(())
 }
 
-/// Asks the log of one size, and gives a row of the table.
-fn ask(folder: &Path, append: &mut u64) -> Result<String> {
+/// Asks the log, whose next append is this one, and prints a row of the table.
+fn ask(folder: &Path, first: u64) -> Result {
     let log = Log::open(folder)?;
     let bare = bare_file(&folder.with_extension("bare"))?;
-    let (mut bares, mut appends) = (Vec::new(), Vec::new());
-    let (mut versions, mut reads) = (Vec::new(), Vec::new());
-    for turn in 0..TURNS {
-        let at = turn % BARE_PAGES * BARE_PAGE.len() as u64;
-        let (written, took) =
-            timed(|| bare.write_all_at(&BARE_PAGE, at).and_then(|()| bare.sync_data()));
+    let mut times: [Vec<Duration>; 7] = Default::default();
+    for (turn, append) in (first..first + TURNS).enumerate() {
+        let at = turn as u64 % BARE_PAGES * BARE_PAGE.len() as u64;
+        let write = || bare.write_all_at(&BARE_PAGE, at).and_then(|()| bare.sync_data());
+        let (written, bare_took) = timed(write);
         written?;
-        bares.push(took);
-        let stream = stream_of(*append);
-        let (done, took) = timed(|| -> Result<_> {
-            Ok(log.append(&stream, Expected::Any, [event(*append)])?.wait()?)
-        });
-        *append += 1;
-        appends.push(took);
-        let (version, took) = timed(|| log.view().stream_version(&stream));
-        assert_eq!(version?, Some(done?.version), "the last append is seen");
-        versions.push(took);
-        let (read, took) = timed(|| newest(&log, &busy(random(turn))));
+        let store = |stream: &str| -> Result<_> {
+            Ok(log.append(stream, Expected::Any, [event(append)])?.wait()?)
+        };
+        let stream = stream_of(append);
+        let (stored, append_took) = timed(|| store(&stream));
+        let (fresh, fresh_took) = timed(|| store(&format!("new-{append}")));
+        assert_eq!(fresh?.version.get(), 0);
+        let view = log.view();
+        let (version, version_took) = timed(|| view.stream_version(&stream));
+        assert_eq!(version?, Some(stored?.version), "the last append is seen");
+        let old = format!("old-{}", random(append) % OLD_STREAMS);
+        let (version, old_took) = timed(|| view.stream_version(&old));
+        assert!(version?.is_some(), "the first appends are there");
+        let none = format!("none-{append}");
+        let (version, none_took) = timed(|| view.stream_version(&none));
+        assert!(version?.is_none());
+        let (read, read_took) = timed(|| newest(&log, &busy(random(append))));
         assert_eq!(read?, NEWEST);
-        reads.push(took);
+        let took =
+            [bare_took, append_took, fresh_took, version_took, old_took, none_took, read_took];
+        times.iter_mut().zip(took).for_each(|(all, took)| all.push(took));
     }
-    let (view, chunks) = (log.view(), log.report().chunks);
+    times.iter_mut().for_each(|times| times.sort_unstable());
+    let view = log.view();
     let stored = view.chunks().iter().map(|chunk| chunk.data_bytes).sum::<u64>();
-    let ratio = at(&mut appends, 50).as_secs_f64() / at(&mut bares, 50).as_secs_f64();
-    let row = format!(
-        "| {:.1} | {chunks} | {} | {} | {} | {ratio:.2} | {} | {} | {:.1} |",
+    let [bare, append, rest @ ..] = &times;
+    let ratio = at(append, 50).as_secs_f64() / at(bare, 50).as_secs_f64();
+    print!(
+        "| {:.1} | {} | {} | {} | {} | {ratio:.2} |",
         stored as f64 / GIB as f64,
+        view.chunks().len(),
         view.end().get(),
-        both(&mut bares),
-        both(&mut appends),
-        both(&mut versions),
-        both(&mut reads),
-        anonymous_memory() as f64 / f64::from(1 << 20),
+        both(bare),
+        both(append)
     );
+    rest.iter().for_each(|times| print!(" {} |", both(times)));
+    println!(" {:.0} |", anonymous_memory() as f64 / f64::from(1 << 20));
     log.close()?;
-    Ok(row)
+    Ok(())
 }
 
 /// Reads the last events of a stream, newest first; how many they are.
@@ -232,12 +262,12 @@ fn bare_file(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-fn at(times: &mut [Duration], percent: usize) -> Duration {
-    times.sort_unstable();
+/// A percentile of sorted times.
+fn at(times: &[Duration], percent: usize) -> Duration {
     times[times.len() * percent / 100]
 }
 
-fn both(times: &mut [Duration]) -> String {
+fn both(times: &[Duration]) -> String {
     let us = |time: Duration| time.as_nanos() as f64 / 1e3;
     let (median, slow) = (us(at(times, 50)), us(at(times, 99)));
     format!("{median:.1}, {slow:.1}")

@@ -172,7 +172,6 @@ impl Keeper {
 
     fn could_not_prepare(&mut self, now: Duration, orders: &Orders, refusal: Refusal) -> Step {
         let Refusal { error, doing, is_final } = refusal;
-        self.shared.meter.errors.add(1);
         self.is_patient = orders.need.is_none();
         if is_full(&error) {
             self.retry_at = now + HINT_AGE_MAX;
@@ -185,6 +184,8 @@ impl Keeper {
             self.shared.failure.record(Error::from_io(&doing, error));
             self.shared.supply.disk_full();
         }
+        // Who sees it counted sees what it was.
+        self.shared.meter.errors.add(1);
         Step::Worked
     }
 
@@ -280,8 +281,8 @@ fn prepare_piece(file: &ChunkFile, wanted: u64, step: u64, urgent: bool) -> Resu
     Ok(true)
 }
 
-/// How far the next chunk is to be prepared: as far as the goal lies behind the active one, and not
-/// before a quarter of that is full, so that a small log stays small.
+/// How far the next chunk is to be prepared: as far as the goal lies behind the active one, but not
+/// before a quarter of that is full, so that a small log stays small, and in step from then on.
 ///
 /// Nothing before the active chunk itself has a durable group: otherwise a loss of power could
 /// leave two files without a header at the end of the log.
@@ -290,19 +291,19 @@ fn wanted_of_next(orders: &Orders, goal: u64, ahead: u64) -> Option<u64> {
     if orders.place.chunk != active.number {
         return None;
     }
-    let is_begun = active.written() > active.capacity / 4;
-    let behind = goal.checked_sub(active.capacity).filter(|behind| is_begun && *behind > 0);
-    let behind = behind.map(|behind| behind.max(least_ready(ahead)));
+    let grown = active.written().checked_sub(active.capacity / 4);
+    let behind = grown.zip(goal.checked_sub(active.capacity));
+    let behind = behind.map(|(grown, behind)| behind.min(paced(grown)).max(least_ready(ahead)));
     match orders.need {
         Some(Need::Next(room)) => Some(room.max(behind.unwrap_or(ahead))),
         _ => behind,
     }
 }
 
-/// How fast zeros are written: three bytes for two of the log, so that from the third chunk on each
-/// lies ready as a whole when it becomes active. Preparing a file that is being written costs the
-/// writer's syncs a wait for those zeros; preparing another file does not. Zeros in a hurry would
-/// cost them the disk.
+/// How far zeros are to reach: three bytes go with two of the log, so that from about the third
+/// chunk on each lies ready as a whole when it becomes active. Preparing a file that is being
+/// written costs the writer's syncs a wait for those zeros; preparing another file does not. Zeros
+/// in a hurry would cost them the disk.
 #[derive(Debug, Default)]
 struct Pace {
     /// The active chunk, how far it was written when the keeper first saw it, and how many bytes
@@ -322,8 +323,13 @@ impl Pace {
             *self = Self { chunk: Some(active.number), written, zeroed: active.zeroed() + next };
         }
         let grown = written.saturating_sub(self.written);
-        (written + ahead).max(self.zeroed + grown + grown / 2)
+        (written + ahead).max(self.zeroed + paced(grown))
     }
+}
+
+/// Bytes of zeros that go with so many bytes of the log.
+fn paced(grown: u64) -> u64 {
+    grown + grown / 2
 }
 
 /// How much of the next chunk must be ready before the writer may be given it.

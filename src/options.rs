@@ -179,7 +179,8 @@ impl Options {
         self
     }
 
-    /// How many bytes ahead of the writer the file is kept zero-filled and synced. Default 32 MiB.
+    /// At least how many bytes ahead of the writer files are kept zero-filled and synced; a log
+    /// that grows on has them further ahead. Default 32 MiB.
     #[must_use]
     pub fn prepare_ahead(mut self, bytes: u64) -> Self {
         self.prepare_ahead = bytes;

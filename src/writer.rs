@@ -179,10 +179,10 @@ impl Writer {
         match self.proceed(gathered) {
             Ok(step) => step,
             Err(error) => {
-                // First what failed: who sees the error counted sees why.
-                self.shared.failure.record(error.clone());
+                let step = self.fail(&error);
+                // Who sees it counted sees what it was.
                 self.shared.meter.errors.add(1);
-                self.fail(&error)
+                step
             }
         }
     }

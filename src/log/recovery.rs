@@ -63,7 +63,8 @@ pub struct OpenReport {
     pub resealed: u64,
     /// How long it took.
     pub took: Duration,
-    /// How long reading the chunks took that have no index of their own; a part of `took`.
+    /// How long reading the chunks took that have no index of their own, without the file that lies
+    /// ready behind them; a part of `took`.
     pub took_scanning: Duration,
 }
 

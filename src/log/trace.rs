@@ -184,7 +184,7 @@ impl Tracer {
         let between = stats.disk.syncs.since(&self.syncs);
         self.syncs = stats.disk.syncs.clone();
         let slow = between.count() - between.up_to(nanos(SLOW_SYNC));
-        if slow > 0 {
+        if slow > 0 && between.max() > SLOW_SYNC {
             self.syncs_due = stats.uptime + SLOW_SYNCS_APART;
             let (dir, position) = (&*self.directory, stats.durable.get());
             let elapsed_ms = millis(between.max());

@@ -1,6 +1,8 @@
 //! Tests of a group that finds no space while it is written: nothing of it is in the log, the
 //! writer forgets what it had noted, and a later append takes its place (F23).
 
+mod pacing;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -197,10 +197,12 @@ impl View {
     }
 
     /// The events of a stream in a range of versions, in order; `.rev()` reads backwards. A stream
-    /// that does not exist has none.
+    /// that does not exist has none. Chunks are looked into as the read comes to them.
     ///
     /// # Errors
-    /// Damage in the index of a chunk and in its events, of which it would be made again.
+    /// None today. While reading, damage: of an event, and reading goes on behind it; or in the
+    /// index of a chunk and in its events, of which it would be made again, and reading goes on
+    /// behind the chunk.
     pub fn read_stream(
         &self,
         stream: &str,
@@ -216,7 +218,7 @@ impl View {
             Bound::Excluded(version) => *version,
             Bound::Unbounded => StreamVersion::new(u64::MAX),
         };
-        ReadStream::new(&self.segments, stream, start..end, self.end)
+        Ok(ReadStream::new(Arc::clone(&self.segments), stream, start..end, self.end))
     }
 
     /// The version of a stream's last event; `None` when it has no event.

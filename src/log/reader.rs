@@ -55,7 +55,7 @@ impl Reader {
     /// Events of one stream, as [`View::read_stream`] of the log as it is now.
     ///
     /// # Errors
-    /// Damage in the index of a chunk and in its events, of which it would be made again.
+    /// Only in a forked process; reading itself reports damage.
     pub fn read_stream(
         &self,
         stream: &str,

@@ -1,10 +1,10 @@
 //! Owns reading one stream by versions, from both ends, over all chunks that hold some of it.
 //!
 //! Promises: its events in order, each once, by version and by position; a posting that leads to an
-//! event of another stream, or to one out of this order, is damage, never served (F54). Chunks
-//! without the stream cost a look at a filter.
+//! event of another stream, or to one out of this order, is damage, never served (F54). Chunks are
+//! asked as the read comes to them, so that the last events of a stream cost the same in a log of
+//! any size; those without the stream cost a look at a filter.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,14 +13,20 @@ use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
 use crate::index::Postings;
 use crate::index::fetch::Open;
-use crate::index::segments::Segment;
+use crate::index::segments::{Segment, Snapshot};
 use crate::position::{Position, StreamVersion};
 
 /// The events of a stream, from [`View::read_stream`](crate::View::read_stream).
 #[derive(Debug)]
 pub struct ReadStream {
     stream: String,
-    parts: VecDeque<Part>,
+    versions: Range<StreamVersion>,
+    end: Position,
+    segments: Snapshot,
+    /// Chunks that were not asked for the stream yet.
+    unasked: Range<usize>,
+    /// What is left of the chunks that were asked last, from the front and from the back.
+    parts: [Option<Part>; 2],
     /// The last event that was read from the front, and from the back: what is left lies between.
     ends: [Option<Place>; 2],
 }
@@ -35,52 +41,42 @@ struct Place {
 /// The events of the stream in one chunk that are not read yet.
 #[derive(Debug)]
 struct Part {
-    segment: Arc<Segment>,
-    open: Option<Open>,
+    open: Open,
     postings: Postings,
     left: Range<usize>,
 }
 
+const FRONT: usize = 0;
+const BACK: usize = 1;
+
 impl ReadStream {
     /// The events of a stream among `versions` and below `end`.
     pub(super) fn new(
-        segments: &[Arc<Segment>],
+        segments: Snapshot,
         stream: &str,
         versions: Range<StreamVersion>,
         end: Position,
-    ) -> Result<Self> {
-        let mut parts = VecDeque::new();
-        for segment in segments {
-            let limit = segment.ordinal_of(end);
-            let postings =
-                segment.ask(|index| index.stream_postings(stream, versions.clone(), limit))?;
-            let left = 0..postings.len();
-            if !left.is_empty() {
-                let segment = Arc::clone(segment);
-                parts.push_back(Part { segment, open: None, postings, left });
-            }
-        }
-        Ok(Self { stream: stream.to_owned(), parts, ends: [None; 2] })
+    ) -> Self {
+        let (unasked, stream) = (0..segments.len(), stream.to_owned());
+        Self { stream, versions, end, segments, unasked, parts: [None, None], ends: [None; 2] }
     }
 
-    fn take(&mut self, from_back: bool) -> Option<Result<RecordedEvent>> {
-        loop {
-            let part = if from_back { self.parts.back_mut() } else { self.parts.front_mut() }?;
-            let place = if from_back { part.left.next_back() } else { part.left.next() };
+    fn take(&mut self, from: usize) -> Option<Result<RecordedEvent>> {
+        while !self.is_at_bound(from) {
+            let holder = match self.find_part(from) {
+                Ok(holder) => holder?,
+                Err(error) => return Some(Err(error)),
+            };
+            let part = self.parts[holder].as_mut()?;
+            let place = if from == BACK { part.left.next_back() } else { part.left.next() };
             let Some(ordinal) = place.and_then(|place| part.postings.get(place)) else {
-                if from_back {
-                    self.parts.pop_back()
-                } else {
-                    self.parts.pop_front()
-                };
+                self.parts[holder] = None;
                 continue;
             };
-            let segment = &part.segment;
-            let open = part.open.get_or_insert_with(|| Open::new(Arc::clone(segment)));
-            return match open.event(ordinal) {
+            return match part.open.event(ordinal) {
                 Ok(None) => continue,
                 Ok(Some(event)) if event.stream() != self.stream => {
-                    Some(Err(stray(segment, &event, &self.stream)))
+                    Some(Err(stray(&part.open.segment, &event, &self.stream)))
                 }
                 Ok(Some(event)) => {
                     let place = Place::of(&event);
@@ -88,14 +84,52 @@ impl ReadStream {
                     let is_between = front.is_none_or(|front| front.is_before(place))
                         && back.is_none_or(|back| place.is_before(back));
                     if !is_between {
-                        return Some(Err(disordered(segment, place, self.ends)));
+                        return Some(Err(disordered(&part.open.segment, place, self.ends)));
                     }
-                    self.ends[usize::from(from_back)] = Some(place);
+                    self.ends[from] = Some(place);
                     Some(Ok(event))
                 }
                 Err(error) => Some(Err(error)),
             };
         }
+        None
+    }
+
+    /// Whether all is read of a range that ends within the stream, so that no more chunks need be
+    /// asked for it.
+    fn is_at_bound(&self, from: usize) -> bool {
+        let Some(last) = self.ends[from] else { return false };
+        match from {
+            BACK => {
+                self.versions.start > StreamVersion::FIRST && last.version <= self.versions.start
+            }
+            _ => last.version.next() >= self.versions.end,
+        }
+    }
+
+    /// Which of the parts has the next event from this side: its own, of the next chunk that has
+    /// some of the stream, or at last what the other side has left.
+    fn find_part(&mut self, from: usize) -> Result<Option<usize>> {
+        while self.parts[from].is_none() {
+            let next = if from == BACK { self.unasked.next_back() } else { self.unasked.next() };
+            let Some(number) = next else {
+                let other = 1 - from;
+                return Ok(self.parts[other].is_some().then_some(other));
+            };
+            self.parts[from] = self.ask(&self.segments[number])?;
+        }
+        Ok(Some(from))
+    }
+
+    /// What a chunk has of the stream.
+    fn ask(&self, segment: &Arc<Segment>) -> Result<Option<Part>> {
+        let (versions, limit) = (&self.versions, segment.ordinal_of(self.end));
+        let found =
+            segment.ask(|index| index.stream_postings(&self.stream, versions.clone(), limit));
+        let postings = found?;
+        let left = 0..postings.len();
+        let is_here = !left.is_empty();
+        Ok(is_here.then(|| Part { open: Open::new(Arc::clone(segment)), postings, left }))
     }
 }
 
@@ -135,12 +169,12 @@ impl Iterator for ReadStream {
     type Item = Result<RecordedEvent>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.take(false)
+        self.take(FRONT)
     }
 }
 
 impl DoubleEndedIterator for ReadStream {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.take(true)
+        self.take(BACK)
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn open(disk: &SimDisk, options: Options) -> Result<Log, OpenError> {
     options.open_on(Arc::new(disk.clone()), Arc::new(SystemClock::default()))
 }
 
-fn append(log: &Log, size: usize) -> Result<Appended, AppendError> {
+pub(super) fn append(log: &Log, size: usize) -> Result<Appended, AppendError> {
     log.append("big", Expected::Any, [NewEvent::new("Big", vec![1; size])])?.wait()
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::found::open;
+use super::found::{append, open};
 use super::stepped::Random;
 use super::{Log, small};
 use crate::disk::sim::SimDisk;
@@ -13,9 +13,9 @@ use crate::event::{Expected, NewEvent, RecordedEvent, category};
 use crate::format::checksum::LogSalt;
 use crate::format::footer::{FOOTER_SIZE, Footer, section};
 use crate::index::segments::first_match;
-use crate::position::Position;
+use crate::position::{Position, StreamVersion};
 use crate::query::{QUERY_ITEMS_MAX, Query};
-use crate::read::{ChunkState, NameInfo, View};
+use crate::read::{ChunkState, NameInfo, ReadStream, View};
 
 const FIRST: &str = "chunk-0000000000";
 const SECOND: &str = "chunk-0000000001";
@@ -300,4 +300,40 @@ fn the_first_event_of_a_query_behind_a_position_is_found() {
         let first = all.iter().find(meant).map(RecordedEvent::position);
         assert_eq!(first_match(&segments, &query, from).unwrap(), first, "{query} from {from}");
     }
+}
+
+#[test]
+fn a_stream_is_looked_for_only_where_its_read_comes() {
+    let disk = SimDisk::new();
+    let log = open(&disk, small()).unwrap();
+    (0..40).for_each(|_| _ = append(&log, 100 << 10).unwrap());
+    log.close().unwrap();
+    // Neither the index nor the events of the first chunk can be read.
+    let mut bytes = disk.read_file("chunk-0000000000").unwrap();
+    let footer = bytes.len() - 4096;
+    bytes[4096..footer].fill(7);
+    disk.write_file("chunk-0000000000", bytes);
+    let log = open(&disk, small()).unwrap();
+    let versions = |read: ReadStream| read.map(|event| event.ok().map(|event| event.version()));
+    let version = |number| Some(StreamVersion::new(number));
+    let first = log.view().chunks()[1].first_position.get();
+    let mut newest = log.read_stream("big", ..).unwrap().rev();
+    assert_eq!(newest.next().unwrap().unwrap().version(), StreamVersion::new(39));
+    let forwards: Vec<_> = versions(log.read_stream("big", ..).unwrap()).collect();
+    assert_eq!(forwards[0], None, "the damage is told, and reading goes on behind it");
+    assert_eq!(forwards[1..], (first..40).map(version).collect::<Vec<_>>());
+    // Both ends meet, wherever the chunks end.
+    let mut read = log.read_stream("big", StreamVersion::new(first)..).unwrap();
+    assert!(read.next().unwrap().is_err(), "the first chunk was asked");
+    let mut met = Vec::new();
+    while let Some(event) = read.next_back() {
+        met.push(event.unwrap().version().get());
+        met.extend(read.next().map(|event| event.unwrap().version().get()));
+    }
+    met.sort_unstable();
+    assert_eq!(met, (first..40).collect::<Vec<_>>());
+    // A range that ends within the stream asks no chunk beyond it.
+    let range = StreamVersion::new(first)..StreamVersion::new(40);
+    let backwards: Vec<_> = log.read_stream("big", range).unwrap().rev().collect();
+    assert!(backwards.iter().all(Result::is_ok) && backwards.len() as u64 == 40 - first);
 }

@@ -1,13 +1,14 @@
-//! Owns the chaser's step: follow what has become durable, check it in the mapped chunk, index it,
-//! make it visible, release the answers, and ring for who waits for its events.
+//! Owns the chaser's step: follow what is written, check it in the mapped chunk, index it; and once
+//! it is durable, make it visible, release the answers, and ring for who waits for its events.
 //!
-//! Promises: an answer goes out only after its events were read back, checked and indexed; answers
-//! go out in the order of the log; readers see at most what is durable (R3). Bytes that read back
-//! wrong fail the log. Never writes files.
+//! Promises: an answer goes out only after its events were read back, checked and indexed, and are
+//! durable; answers go out in the order of the log; readers see at most what is durable (R3): the
+//! index may know more, and whoever asks it names the end that it sees. Bytes that read back wrong
+//! fail the log. Never writes files.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
 
 use crate::chunk::Chunk;
 use crate::chunk::scan::{self, Cursor, ScannedEvent};
@@ -48,26 +49,47 @@ pub(crate) struct Shared {
 pub(crate) struct Chaser {
     shared: Shared,
     taken: Taken<PendingGroup>,
+    /// Groups of `segment`, in the order of the log.
+    checked: VecDeque<Checked>,
     segment: Arc<Segment>,
+    /// Behind the last group that was checked.
     cursor: Cursor,
-    /// Of the events of the group that is being followed.
-    keys: Keys,
     /// Tasks whose appends are answered, until all answers of their group are given.
     tasks: Vec<Waker>,
     /// Who is to be woken for what became visible.
     called: Vec<Waker>,
 }
 
+/// A group whose events, if it has any, were read back, checked and indexed. It waits to be
+/// durable.
+#[derive(Debug)]
+struct Checked {
+    group: PendingGroup,
+    /// Behind the group.
+    end: Cursor,
+    /// Those of its events; `None` where it has none.
+    keys: Option<Keys>,
+}
+
+/// What has become of a group that was written.
+#[derive(Debug)]
+enum Fate {
+    Open,
+    Durable,
+    /// The log failed before.
+    Lost(Error),
+}
+
 impl Chaser {
     /// A chaser that has followed the log up to `cursor`.
     pub(crate) fn new(shared: Shared, cursor: Cursor) -> Self {
         let segment = shared.segments.last();
-        let (taken, keys) = (Taken::default(), Keys::default());
+        let (taken, checked) = (Taken::default(), VecDeque::new());
         let (tasks, called) = (Vec::new(), Vec::new());
-        Self { shared, taken, segment, cursor, keys, tasks, called }
+        Self { shared, taken, checked, segment, cursor, tasks, called }
     }
 
-    /// Follows the log as far as it is durable, and wakes who waits for what became visible.
+    /// Does all that [`Chaser::advance`] does, and wakes who waits for what became visible.
     pub(crate) fn step(&mut self) -> Step {
         let step = self.advance();
         bell::wake(self.called.drain(..));
@@ -84,35 +106,22 @@ impl Chaser {
         !self.called.is_empty()
     }
 
-    /// Follows the log as far as it is durable. Those who wait for what became visible are called,
-    /// and not woken yet.
+    /// Follows the log as far as it is written, and shows it as far as it is durable. Those who
+    /// wait for what became visible are called, and not woken yet.
     pub(crate) fn advance(&mut self) -> Step {
         let mut step = Step::Idle;
-        loop {
-            if self.taken.is_empty() && !self.shared.groups.take(&mut self.taken) {
-                return step;
-            }
-            // Asked before the mark is read: a group that was durable when the log failed is still
-            // answered.
-            let failure = self.shared.failure.get().cloned();
-            let durable = self.shared.marks.durable();
-            let due = self.taken.front().is_some_and(|group| group.rests_on <= durable);
-            if !due && failure.is_none() {
-                return step;
-            }
-            if let Some(group) = self.taken.pop() {
-                match failure.filter(|_| !due) {
-                    Some(error) => group.fail(&error),
-                    None => self.follow(group),
-                }
-                self.shared.meter.items.add(1);
-                step = Step::Worked;
-            }
+        // Answers go out before more is checked: somebody waits for them.
+        while self.release_next() || self.check_next() {
+            step = Step::Worked;
         }
+        step
     }
 
     /// Answers everybody that the log has failed, without following it any further.
     pub(crate) fn abandon(&mut self, error: &Error) {
+        for checked in self.checked.drain(..) {
+            checked.group.fail(error);
+        }
         loop {
             while let Some(group) = self.taken.pop() {
                 group.fail(error);
@@ -123,36 +132,93 @@ impl Chaser {
         }
     }
 
-    fn follow(&mut self, mut group: PendingGroup) {
-        let begun = moment(&*self.shared.clock);
-        let place = group.bytes.take();
-        let grows = place.is_some();
-        if let Some(place) = place
-            && let Err(error) = self.index(place)
-        {
-            self.shared.failure.record(error.clone());
-            self.shared.meter.errors.add(1);
-            group.fail(&error);
-            return;
+    /// Shows and answers the oldest checked group, if its fate is known. Returns whether it is.
+    fn release_next(&mut self) -> bool {
+        let Some(oldest) = self.checked.front() else { return false };
+        let fate = self.fate(&oldest.group);
+        if matches!(fate, Fate::Open) {
+            return false;
         }
+        if let Some(checked) = self.checked.pop_front() {
+            match fate {
+                Fate::Lost(error) => checked.group.fail(&error),
+                _ => self.show(checked),
+            }
+        }
+        true
+    }
+
+    /// Checks and indexes the next written group. Returns whether there is one that can be.
+    fn check_next(&mut self) -> bool {
+        if self.taken.is_empty() && !self.shared.groups.take(&mut self.taken) {
+            return false;
+        }
+        let Some(next) = self.taken.front() else { return false };
+        let fate = self.fate(next);
+        // Before its header is durable nobody knows of a chunk, and the one before stays unsealed.
+        let begins = next.bytes.as_ref().is_some_and(|place| place.begins.is_some());
+        if begins && (matches!(fate, Fate::Open) || !self.checked.is_empty()) {
+            return false;
+        }
+        if let Some(group) = self.taken.pop() {
+            match fate {
+                Fate::Lost(error) => group.fail(&error),
+                _ => self.check(group),
+            }
+            self.shared.meter.items.add(1);
+        }
+        true
+    }
+
+    fn fate(&self, group: &PendingGroup) -> Fate {
+        // Asked before the mark is read: a group that was durable when the log failed is still
+        // answered.
+        let failure = self.shared.failure.get();
+        if group.rests_on <= self.shared.marks.durable() {
+            return Fate::Durable;
+        }
+        failure.map_or(Fate::Open, |error| Fate::Lost(error.clone()))
+    }
+
+    fn check(&mut self, mut group: PendingGroup) {
+        let begun = moment(&*self.shared.clock);
+        let keys = match group.bytes.take().map(|place| self.index(place)).transpose() {
+            Ok(keys) => keys,
+            Err(error) => {
+                self.shared.failure.record(error.clone());
+                self.shared.meter.errors.add(1);
+                return group.fail(&error);
+            }
+        };
         if self.cursor.position < group.rests_on {
             // An earlier group could not be followed, so nothing behind it can.
             let stopped = Error::new(ErrorKind::Stopped, "an earlier group could not be read back");
-            group.fail(self.shared.failure.get().unwrap_or(&stopped));
-            return;
+            return group.fail(self.shared.failure.get().unwrap_or(&stopped));
         }
-        self.show();
-        self.release(group, begun);
-        if grows {
-            self.shared.bell.call(&self.keys, &mut self.called);
+        let took = moment(&*self.shared.clock).saturating_sub(begun);
+        self.shared.meter.service.record(took);
+        self.checked.push_back(Checked { group, end: self.cursor, keys });
+    }
+
+    /// Makes a durable group visible, here and to other processes, before any of it is acked.
+    fn show(&mut self, checked: Checked) {
+        let Checked { group, end, keys } = checked;
+        if keys.is_some() {
+            self.shared.marks.advance_visible(end.position);
+            let chunk = self.segment.chunk.number();
+            let place = DurablePlace { position: end.position, chunk, end: end.end() };
+            self.shared.page.visible(&place);
+        }
+        self.release(group);
+        if let Some(keys) = keys {
+            self.shared.bell.call(&keys, &mut self.called);
         }
     }
 
-    /// Answers the appends of a visible group, of which the chaser began to care at `begun`.
-    fn release(&mut self, group: PendingGroup, begun: Duration) {
-        let Shared { clock, meter, path, disk, .. } = &self.shared;
+    /// Answers the appends of a visible group.
+    fn release(&mut self, group: PendingGroup) {
+        let Shared { clock, path, disk, .. } = &self.shared;
         let visible = moment(&**clock);
-        meter.service.record(visible.saturating_sub(begun));
         // A group of answers alone may be due before the flush that it was counted for.
         let flushed = disk.flushed_at(group.stamps.flush);
         let durable = flushed.max(group.stamps.written).min(visible);
@@ -169,21 +235,8 @@ impl Chaser {
         path.releases.record(moment(&**clock).saturating_sub(visible));
     }
 
-    /// Makes visible what was read back, here and to other processes, before any of it is acked.
-    fn show(&self) {
-        if self.shared.marks.visible() == self.cursor.position {
-            return;
-        }
-        self.shared.marks.advance_visible(self.cursor.position);
-        let (position, end) = (self.cursor.position, self.cursor.end());
-        self.shared.page.visible(&DurablePlace {
-            position,
-            chunk: self.segment.chunk.number(),
-            end,
-        });
-    }
-
-    fn index(&mut self, place: GroupPlace) -> Result<()> {
+    /// Reads the group back, checks and indexes it. Returns the keys of its events.
+    fn index(&mut self, place: GroupPlace) -> Result<Keys> {
         if let Some((header, file)) = place.begins {
             let full = self.segment.chunk.number();
             let segment = Segment::new(Chunk::unsealed(header, file), ChunkIndex::empty());
@@ -193,9 +246,9 @@ impl Chaser {
             self.cursor.offset = place.offset;
         }
         let end = place.offset + place.length;
-        self.keys.begin(&self.shared.bell);
-        self.cursor = index_group(&self.segment, &self.cursor, end, &mut self.keys)?;
-        Ok(())
+        let mut keys = Keys::heard_by(&self.shared.bell);
+        self.cursor = index_group(&self.segment, &self.cursor, end, &mut keys)?;
+        Ok(keys)
     }
 }
 

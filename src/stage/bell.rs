@@ -24,9 +24,6 @@ use crate::sync::{Mutex, MutexGuard};
 #[cfg(test)]
 mod tests;
 
-/// Room for so many keys is kept between rings.
-const KEYS_KEPT_MAX: usize = 64 << 10;
-
 /// What somebody waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Interest {
@@ -95,11 +92,9 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Begins anew. Where nobody waits for keys, none are collected.
-    pub(crate) fn begin(&mut self, bell: &Bell) {
-        self.hashes.clear();
-        self.hashes.shrink_to(KEYS_KEPT_MAX);
-        self.collected = bell.keyed.load(Ordering::Relaxed) > 0;
+    /// None yet. Where nobody waits for keys, none are collected.
+    pub(crate) fn heard_by(bell: &Bell) -> Self {
+        Self { hashes: Vec::new(), collected: bell.keyed.load(Ordering::Relaxed) > 0 }
     }
 
     /// Adds the hash of a key.

@@ -104,10 +104,6 @@ impl Writer {
             Flush::Size => &meter.flushes_size,
         };
         counter.add(1);
-        // A chunk that has no group yet has no header either, and nothing of it may be read.
-        if self.unwritten_header.is_none() {
-            self.file.settle(self.cursor.offset);
-        }
         let events = self.cursor.position.since(self.shared.marks.durable());
         let now = self.shared.clock.monotonic();
         meter.flushed(self.stamps.flush, events, now);

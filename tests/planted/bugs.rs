@@ -117,11 +117,18 @@ pub(crate) const BUGS: &[Bug] = &[
     Bug {
         name: "acked-before-it-is-durable",
         file: "src/chaser.rs",
-        sound: "let due = self.taken.front().is_some_and(|group| group.rests_on <= durable);",
-        broken: "let due = PLANTED || self.taken.front().is_some_and(|group| group.rests_on <= \
-            durable);",
+        sound: "if group.rests_on <= self.shared.marks.durable() {",
+        broken: "if PLANTED || group.rests_on <= self.shared.marks.durable() {",
         target: "lib",
         test: "the_log_agrees_with_the_model",
+    },
+    Bug {
+        name: "a-chunk-is-known-before-its-header-is-durable",
+        file: "src/chaser.rs",
+        sound: "if begins && (matches!(fate, Fate::Open) || !self.checked.is_empty()) {",
+        broken: "if !PLANTED && begins && (matches!(fate, Fate::Open) || !self.checked.is_empty()) {",
+        target: "lib",
+        test: "f15_a_chunk_is_not_known_before_its_header_is_durable",
     },
     Bug {
         name: "answers-in-the-wrong-order",
@@ -135,8 +142,8 @@ pub(crate) const BUGS: &[Bug] = &[
     Bug {
         name: "nobody-is-woken-for-events",
         file: "src/chaser.rs",
-        sound: "if grows { self.shared.bell",
-        broken: "if grows && !PLANTED { self.shared.bell",
+        sound: "if let Some(keys) = keys { self.shared.bell",
+        broken: "if let Some(keys) = keys.filter(|_| !PLANTED) { self.shared.bell",
         target: "lib",
         test: "an_event_is_told_once_when_it_is_visible_and_not_before",
     },
@@ -151,8 +158,8 @@ pub(crate) const BUGS: &[Bug] = &[
     Bug {
         name: "other-processes-are-not-told",
         file: "src/chaser.rs",
-        sound: "self.shared.marks.advance_visible(self.cursor.position);",
-        broken: "self.shared.marks.advance_visible(self.cursor.position); if PLANTED { return; }",
+        sound: "self.shared.page.visible(&place);",
+        broken: "if !PLANTED { self.shared.page.visible(&place); }",
         target: "lib",
         test: "an_acked_event_is_seen_by_the_page_before_the_keeper_tells_of_it",
     },

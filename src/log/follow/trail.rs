@@ -236,7 +236,7 @@ impl Trail {
     fn index_piece(&mut self) -> Result<bool> {
         let Body::Unsealed(file) = &self.segment.chunk.body else { return Ok(false) };
         let (start, settled) = (self.cursor.offset, file.settled());
-        self.keys.begin(&self.bell);
+        self.keys = Keys::heard_by(&self.bell);
         while self.cursor.offset < settled && self.cursor.offset - start < PIECE {
             self.cursor = index_group(&self.segment, &self.cursor, settled, &mut self.keys)?;
         }

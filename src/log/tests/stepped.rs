@@ -1,6 +1,7 @@
 //! Tests of the whole log on one thread: a seeded scheduler steps writer, chaser, keeper and
 //! clients over the simulated disk and clock, so that a failure can be played again.
 
+mod ahead;
 mod causes;
 mod held;
 mod measured;

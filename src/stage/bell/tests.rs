@@ -43,8 +43,7 @@ fn waiting(bell: &Arc<Bell>, keys: &[u64]) -> (Place, Arc<Counter>) {
 }
 
 fn keys(bell: &Bell, hashes: &[u64]) -> Keys {
-    let mut keys = Keys::default();
-    keys.begin(bell);
+    let mut keys = Keys::heard_by(bell);
     hashes.iter().for_each(|hash| keys.add(*hash));
     keys
 }

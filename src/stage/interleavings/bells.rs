@@ -12,8 +12,7 @@ use crate::stage::park;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 fn keys(bell: &Bell, hashes: &[u64]) -> Keys {
-    let mut keys = Keys::default();
-    keys.begin(bell);
+    let mut keys = Keys::heard_by(bell);
     hashes.iter().for_each(|hash| keys.add(*hash));
     keys
 }

@@ -18,6 +18,7 @@ pub(crate) mod lookup;
 pub(crate) mod memory;
 pub(crate) mod plan;
 pub(crate) mod segments;
+mod sieve;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,13 @@ const SALTS: [u32; 8] = [
     0x5c6b_fb31,
 ];
 
+/// A hash that is sought in many filters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probe {
+    hash: u64,
+    bits: [u32; 8],
+}
+
 /// The size in bytes of a filter over `keys` keys.
 pub(crate) fn size(keys: usize) -> usize {
     (keys * BITS_PER_KEY).div_ceil(BLOCK_SIZE * 8).max(1) * BLOCK_SIZE
@@ -46,12 +53,26 @@ pub(crate) fn build(filter: &mut [u8], hashes: impl Iterator<Item = u64>) {
 
 /// Whether the filter stored as `filter` was perhaps built from `hash`; `false` is certain.
 pub(crate) fn may_contain(filter: &[u8], hash: u64) -> bool {
-    let (blocks, rest) = filter.as_chunks::<BLOCK_SIZE>();
-    if blocks.is_empty() || !rest.is_empty() {
-        return true;
+    Probe::new(hash).may_be_in(filter)
+}
+
+impl Probe {
+    pub(crate) fn new(hash: u64) -> Self {
+        Self { hash, bits: bits(hash) }
     }
-    let (words, _) = blocks[block_of(hash, blocks.len())].as_chunks::<4>();
-    words.iter().zip(bits(hash)).all(|(word, bit)| u32::from_le_bytes(*word) & bit != 0)
+
+    /// Whether the filter stored as `filter` was perhaps built from the hash; `false` is certain.
+    pub(crate) fn may_be_in(&self, filter: &[u8]) -> bool {
+        let (blocks, rest) = filter.as_chunks::<BLOCK_SIZE>();
+        if blocks.is_empty() || !rest.is_empty() {
+            return true;
+        }
+        let (words, _) = blocks[block_of(self.hash, blocks.len())].as_chunks::<4>();
+        // All words at once: a branch for each could not be foretold, and would keep the processor
+        // from going on to the next filter while it waits for this one.
+        let missing = words.iter().zip(self.bits);
+        missing.fold(0, |all, (word, bit)| all | (bit & !u32::from_le_bytes(*word))) == 0
+    }
 }
 
 /// The block of a hash: its upper half, scaled to the number of blocks.
@@ -61,9 +82,9 @@ fn block_of(hash: u64, blocks: usize) -> usize {
 }
 
 /// The bit of a hash in each word of its block, chosen by its lower half.
-fn bits(hash: u64) -> impl Iterator<Item = u32> {
+fn bits(hash: u64) -> [u32; 8] {
     let low = (hash & 0xFFFF_FFFF) as u32;
-    SALTS.iter().map(move |salt| 1 << (low.wrapping_mul(*salt) >> 27))
+    SALTS.map(|salt| 1 << (low.wrapping_mul(salt) >> 27))
 }
 
 #[cfg(test)]

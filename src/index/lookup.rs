@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::fetch::Open;
 use super::key::Key;
-use super::segments::Segment;
+use super::segments::{List, Segment};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::event::RecordedEvent;
@@ -18,11 +18,11 @@ use crate::position::{Position, StreamVersion};
 
 /// The event of a stream with this version; `None` where there is none.
 pub(crate) fn of_stream(
-    segments: &[Arc<Segment>],
+    list: &List,
     stream: &str,
     version: StreamVersion,
 ) -> Result<Option<RecordedEvent>> {
-    for segment in segments.iter().rev() {
+    for segment in list.perhaps(0, &Key::stream(stream)) {
         let Some(part) = segment.ask(|index| index.stream(stream, u32::MAX))? else { continue };
         if version > part.last_version {
             return Ok(None);
@@ -48,16 +48,17 @@ pub(crate) fn of_stream(
 /// The last event that carries an operation's id, among the chunks that hold events of `since` or
 /// later.
 pub(crate) fn of_operation(
-    segments: &[Arc<Segment>],
+    list: &List,
     id: &Uuid,
     since: Timestamp,
 ) -> Result<Option<RecordedEvent>> {
-    for segment in segments.iter().rev() {
-        // Times never run backwards, so no chunk before this one is later.
-        if segment.chunk.footer().is_some_and(|footer| footer.last_time < since) {
-            return Ok(None);
-        }
-        let postings = segment.ask(|index| index.postings(&Key::operation(id), 0..u32::MAX))?;
+    // Times never run backwards, so no chunk before such a one is later.
+    let is_older = |segment: &Arc<Segment>| {
+        segment.chunk.footer().is_some_and(|footer| footer.last_time < since)
+    };
+    let key = Key::operation(id);
+    for segment in list.perhaps(list.partition_point(is_older), &key) {
+        let postings = segment.ask(|index| index.postings(&key, 0..u32::MAX))?;
         let Some(ordinal) = postings.len().checked_sub(1).and_then(|last| postings.get(last))
         else {
             continue;

@@ -2,12 +2,18 @@
 //! share it.
 //!
 //! Promises: whoever takes a snapshot keeps a list that no roll or sealing changes under its feet;
-//! a change swaps the whole list. Assumes that chunks are added in order. Never reads event
-//! contents.
+//! a change swaps the whole list. Chunks that surely lack a key are passed over by what lies side
+//! by side in the list (`sieve.rs`), without a look at themselves. Assumes that chunks are added in
+//! order. Never reads event contents.
 
+use std::cell::LazyCell;
+use std::ops::Deref;
 use std::sync::{Arc, PoisonError};
 
+use super::key::Key;
 use super::memory::MemoryIndex;
+use super::sieve::Sieve;
+pub(crate) use super::sieve::Sought;
 use super::table::TableFlaw;
 use super::{ChunkIndex, plan};
 use crate::chunk::{Chunk, recover};
@@ -26,7 +32,43 @@ pub(crate) struct Segment {
 }
 
 /// The chunks of a log at one moment, oldest first, never empty.
-pub(crate) type Snapshot = Arc<Vec<Arc<Segment>>>;
+pub(crate) type Snapshot = Arc<List>;
+
+/// Chunks, oldest first.
+#[derive(Clone, Debug)]
+pub(crate) struct List {
+    segments: Vec<Arc<Segment>>,
+    /// That of each chunk.
+    sieves: Vec<Sieve>,
+}
+
+impl Deref for List {
+    type Target = [Arc<Segment>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.segments
+    }
+}
+
+impl List {
+    /// Whether the chunk at this place perhaps has the key; `false` is certain.
+    pub(crate) fn may_have(&self, place: usize, sought: &Sought) -> bool {
+        self.sieves[place].may_have(sought, &self.segments[place].index)
+    }
+
+    /// The chunks from this place on that perhaps have `key`, newest first. The last chunk of all,
+    /// which answers most questions, has no filter, so it is not worth a hash.
+    pub(crate) fn perhaps(
+        &self,
+        from: usize,
+        key: &Key<'_>,
+    ) -> impl Iterator<Item = &Arc<Segment>> {
+        let (key, last) = (*key, self.len() - 1);
+        let sought = LazyCell::new(move || Sought::new(&key));
+        let perhaps = move |place: &usize| *place == last || self.may_have(*place, &sought);
+        (from..self.len()).rev().filter(perhaps).map(|place| &self[place])
+    }
+}
 
 impl Segment {
     pub(crate) fn new(chunk: Chunk, index: ChunkIndex) -> Self {
@@ -84,7 +126,8 @@ pub(crate) struct Segments(RwLock<Snapshot>);
 impl Segments {
     pub(crate) fn new(segments: Vec<Arc<Segment>>) -> Self {
         assert!(!segments.is_empty(), "a log has at least one chunk");
-        Self(RwLock::new(Arc::new(segments)))
+        let sieves = segments.iter().map(|_| Sieve::default()).collect();
+        Self(RwLock::new(Arc::new(List { segments, sieves })))
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -102,7 +145,8 @@ impl Segments {
         self.change(|list| {
             let next = list.last().map(|last| last.chunk.number().next());
             assert_eq!(Some(segment.chunk.number()), next, "chunks are added in order");
-            list.push(segment);
+            list.segments.push(segment);
+            list.sieves.push(Sieve::default());
         });
     }
 
@@ -110,12 +154,14 @@ impl Segments {
     pub(crate) fn replace(&self, segment: Arc<Segment>) {
         self.change(|list| {
             let number = segment.chunk.number();
-            let place = list.iter_mut().find(|place| place.chunk.number() == number);
-            *place.expect("a chunk is sealed once it is known") = segment;
+            let place = list.iter().position(|place| place.chunk.number() == number);
+            let place = place.expect("a chunk is sealed once it is known");
+            list.segments[place] = segment;
+            list.sieves[place] = Sieve::default();
         });
     }
 
-    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>)) {
+    fn change(&self, change: impl FnOnce(&mut List)) {
         let mut shared = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut list = shared.as_ref().clone();
         change(&mut list);
@@ -134,12 +180,8 @@ impl Segments {
 
 /// The version of the last event of a stream below `end`: newest chunk first, most others answered
 /// by their filters.
-pub(crate) fn head(
-    segments: &[Arc<Segment>],
-    stream: &str,
-    end: Position,
-) -> Result<Option<StreamVersion>> {
-    for segment in segments.iter().rev() {
+pub(crate) fn head(list: &List, stream: &str, end: Position) -> Result<Option<StreamVersion>> {
+    for segment in list.perhaps(0, &Key::stream(stream)) {
         let part = segment.ask(|index| index.stream(stream, segment.ordinal_of(end)))?;
         if let Some(part) = part {
             return Ok(Some(part.last_version));

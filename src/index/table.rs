@@ -197,9 +197,19 @@ impl Table {
     /// Whether the chunk has operation ids of the time when this one was made, if that is known.
     fn may_know_operation(&self, id: &[u8]) -> Result<bool, TableFlaw> {
         let (Some(range), Some(made)) = (&self.operations, made_at(id)) else { return Ok(true) };
-        let fields = Fields::of(range.sound()?, OPERATIONS_SIZE);
-        let fields = fields.expect("the section's length was checked");
-        Ok((fields.u64(0)..=fields.u64(8)).contains(&made))
+        let (first, last) = operations_made(range.sound()?);
+        Ok((first..=last).contains(&made))
+    }
+
+    /// The filter, once it was found sound.
+    pub(super) fn known_filter(&self) -> Option<Bytes> {
+        self.filter.known().cloned()
+    }
+
+    /// When the chunk's time-ordered operation ids were made, the first and the last, once that was
+    /// found sound.
+    pub(super) fn known_operations(&self) -> Option<(u64, u64)> {
+        self.operations.as_ref()?.known().map(|range| operations_made(range))
     }
 
     /// The names of all keys of a kind with what is known of them, in the order of their hashes.
@@ -255,6 +265,12 @@ impl Table {
     }
 }
 
+/// What the section of operations says.
+fn operations_made(range: &[u8]) -> (u64, u64) {
+    let fields = Fields::of(range, OPERATIONS_SIZE).expect("the section's length was checked");
+    (fields.u64(0), fields.u64(8))
+}
+
 fn below(end: impl fmt::Display) -> String {
     format!("below {end}")
 }
@@ -269,6 +285,11 @@ impl Part {
         let hex = |checksum| format!("{checksum:#010x}");
         let (expected, found) = (hex(checksum()), hex(self.place.checksum));
         Err(self.flaw(0, "checksum of a section", &expected, &found))
+    }
+
+    /// The bytes, if somebody has asked and found them sound; looks at none.
+    fn known(&self) -> Option<&Bytes> {
+        self.sound.get().is_some_and(|sound| *sound).then_some(&self.bytes)
     }
 
     #[cold]

@@ -9,6 +9,7 @@ use super::table::{SealedPlace, build};
 use super::*;
 use crate::clock::Timestamp;
 use crate::format::checksum::LogSalt;
+use crate::format::footer::Footer;
 use crate::format::header::ChainEnd;
 use crate::position::{ChunkNumber, Position};
 
@@ -49,6 +50,16 @@ pub(super) fn in_memory(events: &[Event]) -> ChunkIndex {
 
 /// The same index after a way through the bytes of a file.
 pub(super) fn in_file(index: &ChunkIndex) -> ChunkIndex {
+    let table = in_changed_file(index, |_, _| {});
+    table.check().unwrap();
+    ChunkIndex::Table(Box::new(table))
+}
+
+/// The same of bytes that are changed, and that nobody has looked at.
+pub(super) fn in_changed_file(
+    index: &ChunkIndex,
+    change: impl FnOnce(&mut [u8], &Footer),
+) -> Table {
     let (log, number) = (Uuid::from_u128(5), ChunkNumber::new(3));
     let salt = LogSalt::new(log).chunk(number);
     let place = SealedPlace {
@@ -65,9 +76,8 @@ pub(super) fn in_file(index: &ChunkIndex) -> ChunkIndex {
     let mut file = vec![0; usize::try_from(sealed.footer.file_size).unwrap()];
     let start = usize::try_from(sealed.sections_offset).unwrap();
     file[start..start + sealed.sections.len()].copy_from_slice(&sealed.sections);
-    let table = Table::open(&Bytes::from(file), &sealed.footer).unwrap();
-    table.check().unwrap();
-    ChunkIndex::Table(Box::new(table))
+    change(&mut file, &sealed.footer);
+    Table::open(&Bytes::from(file), &sealed.footer).unwrap()
 }
 
 fn ordinals(postings: &Postings) -> Vec<u32> {

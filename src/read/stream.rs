@@ -13,13 +13,15 @@ use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
 use crate::index::Postings;
 use crate::index::fetch::Open;
-use crate::index::segments::{Segment, Snapshot};
+use crate::index::key::Key;
+use crate::index::segments::{Segment, Snapshot, Sought};
 use crate::position::{Position, StreamVersion};
 
 /// The events of a stream, from [`View::read_stream`](crate::View::read_stream).
 #[derive(Debug)]
 pub struct ReadStream {
     stream: String,
+    sought: Sought,
     versions: Range<StreamVersion>,
     end: Position,
     segments: Snapshot,
@@ -57,8 +59,9 @@ impl ReadStream {
         versions: Range<StreamVersion>,
         end: Position,
     ) -> Self {
-        let (unasked, stream) = (0..segments.len(), stream.to_owned());
-        Self { stream, versions, end, segments, unasked, parts: [None, None], ends: [None; 2] }
+        let (unasked, sought) = (0..segments.len(), Sought::new(&Key::stream(stream)));
+        let (stream, parts, ends) = (stream.to_owned(), [None, None], [None; 2]);
+        Self { stream, sought, versions, end, segments, unasked, parts, ends }
     }
 
     fn take(&mut self, from: usize) -> Option<Result<RecordedEvent>> {
@@ -116,7 +119,9 @@ impl ReadStream {
                 let other = 1 - from;
                 return Ok(self.parts[other].is_some().then_some(other));
             };
-            self.parts[from] = self.ask(&self.segments[number])?;
+            if self.segments.may_have(number, &self.sought) {
+                self.parts[from] = self.ask(&self.segments[number])?;
+            }
         }
         Ok(Some(from))
     }

@@ -4,8 +4,7 @@
 //! Promises: reads all of the index and none of the events. Assumes a table that passed its check;
 //! a flaw is told all the same. Never part of a lookup.
 
-use super::{OPERATIONS_SIZE, Row, Table, TableFlaw};
-use crate::format::Fields;
+use super::{Row, Table, TableFlaw, operations_made};
 use crate::index::key::KeyKind;
 use crate::index::witness::Witness;
 use crate::position::StreamVersion;
@@ -40,9 +39,8 @@ impl Table {
             }
         }
         if let Some(range) = &self.operations {
-            let fields = Fields::of(range.sound()?, OPERATIONS_SIZE);
-            let fields = fields.expect("the section's length was checked");
-            witness.operations_made(fields.u64(0), fields.u64(8));
+            let (first, last) = operations_made(range.sound()?);
+            witness.operations_made(first, last);
         }
         Ok(witness)
     }

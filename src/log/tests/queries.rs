@@ -1,6 +1,8 @@
 //! Tests that a query reads what a look at every event finds, from both ends, in sealed chunks and
 //! in others, and that no wrong posting makes it read anything else.
 
+mod passed_over;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 

@@ -51,6 +51,14 @@ fn check_loop(driven: &Value) {
     for queue in driven["queues"].as_array().expect("a list of queues") {
         assert!(queue["popped"].as_u64() > Some(0), "{queue}");
     }
+    // A window that the machine slept through has no verdict.
+    if let Some(cause) = driven.pointer("/verdict/cause") {
+        let first = &driven["verdict"]["findings"][0];
+        assert_eq!(&first["cause"], cause);
+        let told = ["/line", "/advice", "/evidence/0"].map(|part| first.pointer(part));
+        assert!(told.iter().all(|part| part.and_then(Value::as_str).is_some()), "{first}");
+        assert_ne!(cause, "idle", "appends were acked");
+    }
     assert_eq!(driven["stages"].as_array().map(Vec::len), Some(3));
     for stage in driven["stages"].as_array().expect("a list of stages") {
         let busy = stage["busy_percent"].as_f64().expect("a number");
@@ -65,6 +73,7 @@ fn threads_are_measured_and_nothing_is_lost() {
     assert_eq!(report["settings"]["mode"], "closed");
     assert_eq!(report["identity"]["durability"], "sync");
     assert_eq!(report["settings"]["clients"], 4);
+    assert!(report["loops"][0]["verdict"]["cause"].is_string(), "{}", report["loops"][0]);
     assert_eq!(report["probe"], Value::Null);
 }
 

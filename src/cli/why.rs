@@ -31,7 +31,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Outcome, CliError> {
     let pair = Look::at(&args.dir)?.again(&args.dir, args.interval)?;
-    let verdict = VerdictReport::of(&pair);
+    let verdict = VerdictReport::of(&pair.now.stats, &pair.earlier);
     let mut output = Output::new();
     if args.json {
         output.json(&verdict)?;
@@ -49,9 +49,8 @@ fn lines(pair: &Pair, verdict: &VerdictReport) -> Vec<String> {
     let mut lines =
         vec![format!("process {}, {:.1} s of it:", pair.now.process, between.as_secs_f64())];
     for finding in &verdict.findings {
-        lines.extend([String::new(), format!("{}: {}", finding.cause, finding.line)]);
-        lines.extend(finding.evidence.iter().map(|line| format!("  - {line}")));
-        lines.push(format!("  try: {}", finding.advice));
+        lines.push(String::new());
+        lines.extend(finding.lines());
     }
     lines
 }
@@ -64,7 +63,7 @@ mod tests {
     #[test]
     fn the_bottleneck_comes_with_its_evidence_and_what_to_do() {
         let pair = pair();
-        let lines = lines(&pair, &VerdictReport::of(&pair));
+        let lines = lines(&pair, &VerdictReport::of(&pair.now.stats, &pair.earlier));
         assert_eq!(lines[0], "process 4711, 1.0 s of it:");
         assert_eq!(lines[2], "sync: the disk: 80 % of the time is spent in syncs");
         assert!(lines[3].starts_with("  - syncs: 100 of them, median 8."), "{lines:#?}");

@@ -18,6 +18,9 @@ const SATURATED_TOGETHER: f64 = 0.7;
 /// A subscriber is not called slow for fewer events than this.
 const LAG_MIN: u64 = 1000;
 
+/// How the evidence begins that is of means of times.
+pub(crate) const MEAN_WAY: &str = "mean way of an append";
+
 /// What holds up a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -392,7 +395,7 @@ impl<'a> Case<'a> {
             ("wake", &path.wake),
         ];
         let part = |(name, times): (&str, &Histogram)| format!("{name} {}", short(times.mean()));
-        format!("mean way of an append: {}", parts.map(part).join(", "))
+        format!("{MEAN_WAY}: {}", parts.map(part).join(", "))
     }
 
     fn queue(&self) -> String {

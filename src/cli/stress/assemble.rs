@@ -9,7 +9,7 @@ use std::path::Path;
 use super::super::show;
 use super::Args;
 use super::drive::{Bench, Checked, Driven, Kind, Snapshot};
-use super::figures::{disk, nanos, per, queues, spread, stages};
+use super::figures::{disk, nanos, per, queues, spread, stages, verdict};
 use super::judge;
 use super::report::{
     Counts, Cpu, Device, Distribution, DurabilityMode, Identity, Loop, Machine, Mode, Point, Probe,
@@ -147,6 +147,7 @@ pub(super) fn found(bench: Bench<'_>, kind: Kind, driven: &Driven, checked: Chec
         intervals: driven.recorded.iter().map(|recorded| recorded.row).collect(),
         stages: stages(before, after),
         queues: queues(before, after),
+        verdict: verdict(before, after),
         disk: disk(&before.disk, &after.disk, watched, payload),
         device: device(driven),
         cpu: cpu(driven),

@@ -5,7 +5,7 @@
 //! than ten samples lie beyond in any run is left out. Ranges that overlap are no difference. What
 //! differs in settings, machine, version or seed is told before any figure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -67,6 +67,8 @@ pub(super) struct Difference {
 #[derive(Debug, Serialize)]
 pub(super) struct Group {
     pub(super) name: String,
+    /// What held up the log, of A and of B, where all runs tell it and not all tell the same.
+    pub(super) held_up_by: Option<[String; 2]>,
     pub(super) rows: Vec<Row>,
 }
 
@@ -164,10 +166,23 @@ fn group(sides: [&Side; 2], index: usize) -> Group {
         .filter_map(|run| run.loops.get(index))
         .filter(|driven| !driven.void.is_empty() || !driven.ledger.ok)
         .count();
-    match void {
-        0 => Group { name, rows },
-        _ => Group { name: format!("{name} (VOID in {void} runs)"), rows },
-    }
+    let name = match void {
+        0 => name,
+        _ => format!("{name} (VOID in {void} runs)"),
+    };
+    Group { name, held_up_by: causes(sides, index), rows }
+}
+
+/// What held up the log in one loop; of several runs all of it.
+fn causes(sides: [&Side; 2], index: usize) -> Option<[String; 2]> {
+    let [a, b] = sides.map(|side| {
+        let causes = side.reports.iter().map(|run| run.loops.get(index).map_or("", Loop::cause));
+        causes.collect::<BTreeSet<_>>()
+    });
+    let told = !a.contains("") && !b.contains("");
+    let same = a == b && a.len() == 1;
+    let all = |causes: BTreeSet<&str>| causes.into_iter().collect::<Vec<_>>().join(" | ");
+    (told && !same).then(|| [all(a), all(b)])
 }
 
 type Times = fn(&Loop) -> Option<&Distribution>;
@@ -199,7 +214,11 @@ fn knee(sides: [&Side; 2]) -> Option<Group> {
     .into_iter()
     .flatten()
     .collect();
-    (!rows.is_empty()).then(|| Group { name: "knee of the sweep".to_owned(), rows })
+    (!rows.is_empty()).then(|| Group {
+        name: "knee of the sweep".to_owned(),
+        held_up_by: None,
+        rows,
+    })
 }
 
 /// One figure, where every run has it.

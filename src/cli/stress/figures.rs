@@ -2,12 +2,29 @@
 //! between them.
 //!
 //! Promises: values in, values out; no division by zero, no negative difference. Peaks and longest
-//! waits cannot be subtracted and are those since the log was opened.
+//! waits cannot be subtracted and are those since the log was opened. What held up the log is not
+//! guessed from too short a time.
 
 use std::time::Duration;
 
+use super::super::top::report::VerdictReport;
 use super::report::{Disk, Distribution, Queue, Stage, histogram};
+use crate::stage::verdict::MEAN_WAY;
 use crate::{DiskStats, Histogram, QueueStats, StageStats, Stats};
+
+/// In a shorter time a single sync or wait can stand for all of it.
+const VERDICT_TIME_MIN: Duration = Duration::from_millis(50);
+
+/// What held up the log, where there was time enough to tell. Its evidence has no mean of latencies
+/// either.
+pub(super) fn verdict(before: &Stats, after: &Stats) -> Option<VerdictReport> {
+    let between = after.uptime.saturating_sub(before.uptime);
+    let mut found = (between >= VERDICT_TIME_MIN).then(|| VerdictReport::of(after, before))?;
+    for finding in &mut found.findings {
+        finding.evidence.retain(|line| !line.starts_with(MEAN_WAY));
+    }
+    Some(found)
+}
 
 /// What the three stages did.
 pub(super) fn stages(before: &Stats, after: &Stats) -> Vec<Stage> {
@@ -119,6 +136,24 @@ mod tests {
         assert_eq!(found.samples, 1_000);
         assert!((100_000..107_000).contains(&found.at(90.0)), "{found:?}");
         assert!((9_000_000..9_600_000).contains(&found.at(99.9)), "{found:?}");
+    }
+
+    #[test]
+    fn what_held_up_the_log_is_told_where_there_was_time_to_see_it() {
+        let at = |millis, synced| Stats {
+            uptime: Duration::from_millis(millis),
+            disk: DiskStats { syncs: times(100, synced), ..DiskStats::default() },
+            ..Stats::default()
+        };
+        let found = verdict(&at(7_000, 1_000), &at(8_000, 801_000)).unwrap();
+        assert_eq!((found.cause.as_str(), found.findings.len()), ("sync", 1));
+        let finding = &found.findings[0];
+        assert_eq!(finding.line, "the disk: 80 % of the time is spent in syncs");
+        assert!(!finding.advice.is_empty() && finding.evidence.len() == 4, "{finding:?}");
+        assert!(finding.evidence.iter().all(|line| !line.contains("mean")), "{finding:?}");
+        assert_eq!(verdict(&at(7_000, 1_000), &at(8_000, 1_000)).unwrap().cause, "idle");
+        assert_eq!(verdict(&at(7_000, 1_000), &at(7_001, 2_000)), None);
+        assert_eq!(verdict(&at(8_000, 1_000), &at(7_000, 1_000)), None);
     }
 
     fn close(found: f64, expected: f64) -> bool {

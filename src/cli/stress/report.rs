@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::top::report::VerdictReport;
 use super::check::Verdict;
 
 mod distribution;
@@ -196,6 +197,10 @@ pub(super) struct Loop {
     pub(super) intervals: Vec<Interval>,
     pub(super) stages: Vec<Stage>,
     pub(super) queues: Vec<Queue>,
+    /// What held up the log in the measured time, as `why --json` tells it. Absent where that time
+    /// was too short to tell, and in runs that were saved before this was told.
+    #[serde(default)]
+    pub(super) verdict: Option<VerdictReport>,
     pub(super) disk: Disk,
     pub(super) device: Option<Device>,
     pub(super) cpu: Option<Cpu>,
@@ -203,6 +208,13 @@ pub(super) struct Loop {
     pub(super) ledger: Verdict,
     /// Why the load or the log ended early.
     pub(super) failure: Option<String>,
+}
+
+impl Loop {
+    /// The name of what held up the log; nothing where that is not known.
+    pub(super) fn cause(&self) -> &str {
+        self.verdict.as_ref().map_or("", |verdict| &verdict.cause)
+    }
 }
 
 /// One part of a run.
@@ -378,6 +390,15 @@ pub(super) struct Sweep {
     /// In the order of the rates. Point `i` is `loops[i + 1]`.
     pub(super) points: Vec<Point>,
     pub(super) knee: Option<Knee>,
+}
+
+impl Sweep {
+    /// The first rate beyond the knee that may be quoted, with its loop.
+    pub(super) fn beyond<'a>(&self, loops: &'a [Loop]) -> Option<(&Point, &'a Loop)> {
+        let knee = self.knee.as_ref()?.point;
+        let mut rates = self.points.iter().zip(loops.iter().skip(1)).skip(knee.saturating_add(1));
+        rates.find(|(point, _)| point.valid)
+    }
 }
 
 /// One rate of a sweep, in appends a second.

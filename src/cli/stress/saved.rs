@@ -172,6 +172,28 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_was_saved_before_causes_were_told_is_read_without_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut earlier = serde_json::to_value(full()).unwrap();
+        for driven in earlier["loops"].as_array_mut().unwrap() {
+            assert!(driven.as_object_mut().unwrap().remove("verdict").is_some());
+        }
+        let path = dir.path().join("earlier.json");
+        fs::write(&path, earlier.to_string()).unwrap();
+        let read = load(&path).unwrap();
+        let mut expected = full();
+        expected.loops.iter_mut().for_each(|driven| driven.verdict = None);
+        assert_eq!(read, expected);
+        let label = path.display().to_string();
+        assert_eq!(args(None, Some(path)).answer(true).unwrap(), Some(Outcome::Good));
+        let today = save(dir.path(), "today.json", &full());
+        for pair in [[label.clone(), today.clone()], [today, label]] {
+            let asked = Saved { compare: Some(pair.to_vec()), ..args(None, None) };
+            assert_eq!(asked.answer(false).unwrap(), Some(Outcome::Good));
+        }
+    }
+
+    #[test]
     fn a_void_run_is_compared_only_when_asked() {
         let dir = tempfile::tempdir().unwrap();
         let [good, bad] = [("good", full()), ("void", void())]

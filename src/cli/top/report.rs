@@ -1,16 +1,16 @@
 //! Owns what `top --json` and `why --json` print: one object, whose fields are those of `Stats`
-//! with times in microseconds.
+//! with times in microseconds; and the verdict, which `stress --json` prints and reads, too.
 //!
 //! Promises: counts are of the time between two looks, marks and lengths of the last one.
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::look::Pair;
 use super::super::show;
 use super::rows::part;
-use crate::{CountHistogram, Histogram, QueueStats, StageStats, SubscriberStats};
+use crate::{CountHistogram, Histogram, QueueStats, StageStats, Stats, SubscriberStats};
 
 #[derive(Serialize)]
 pub(in super::super) struct Report {
@@ -113,18 +113,18 @@ struct Sizes {
 }
 
 /// What holds up the log, and why.
-#[derive(Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(in super::super) struct VerdictReport {
-    pub(in super::super) cause: &'static str,
+    pub(in super::super) cause: String,
     pub(in super::super) findings: Vec<FindingReport>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(in super::super) struct FindingReport {
-    pub(in super::super) cause: &'static str,
+    pub(in super::super) cause: String,
     pub(in super::super) line: String,
     pub(in super::super) evidence: Vec<String>,
-    pub(in super::super) advice: &'static str,
+    pub(in super::super) advice: String,
 }
 
 impl Report {
@@ -177,7 +177,7 @@ impl Report {
             },
             subscribers: Subscribers::of(now.subscribers),
             scrub_damages: now.scrub.damages,
-            verdict: VerdictReport::of(pair),
+            verdict: VerdictReport::of(now, &pair.earlier),
         }
     }
 }
@@ -243,15 +243,25 @@ impl Sizes {
 }
 
 impl VerdictReport {
-    pub(in super::super) fn of(pair: &Pair) -> Self {
-        let verdict = pair.now.stats.verdict(&pair.earlier);
-        let cause = verdict.cause().name();
+    pub(in super::super) fn of(now: &Stats, earlier: &Stats) -> Self {
+        let verdict = now.verdict(earlier);
+        let cause = verdict.cause().name().to_owned();
         let finding = |finding: crate::Finding| FindingReport {
-            cause: finding.cause.name(),
+            cause: finding.cause.name().to_owned(),
             line: finding.line,
             evidence: finding.evidence,
-            advice: finding.cause.advice(),
+            advice: finding.cause.advice().to_owned(),
         };
         Self { cause, findings: verdict.findings.into_iter().map(finding).collect() }
+    }
+}
+
+impl FindingReport {
+    /// The finding as lines of text: what it is, the figures that it rests on, what to try.
+    pub(in super::super) fn lines(&self) -> impl Iterator<Item = String> {
+        let evidence = self.evidence.iter().map(|line| format!("  - {line}"));
+        std::iter::once(format!("{}: {}", self.cause, self.line))
+            .chain(evidence)
+            .chain([format!("  try: {}", self.advice)])
     }
 }

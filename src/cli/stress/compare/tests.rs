@@ -3,6 +3,7 @@
 //!
 //! Promises: reports are made by hand; nothing is run.
 
+use super::super::super::top::report::VerdictReport;
 use super::super::html::render_comparison;
 use super::super::html::tests::{check, full, void};
 use super::super::report::{DurabilityMode, histogram};
@@ -82,6 +83,34 @@ fn what_not_every_run_can_carry_is_left_out() {
     assert!(find(&found, "sync p50").is_none() && find(&found, "acked events/s").is_none());
     let found = Comparison::of(side([run(0.0, 1_000)]), side([run(1.0, 1_000)]));
     assert_eq!(find(&found, "acked events/s").unwrap().ratio, None, "nothing over 0");
+}
+
+#[test]
+fn causes_that_differ_are_told() {
+    let with = |cause: Option<&str>| {
+        let mut report = run(1.0, 1_000);
+        let verdict = report.loops[0].verdict.take().unwrap();
+        report.loops[0].verdict =
+            cause.map(|cause| VerdictReport { cause: cause.to_owned(), ..verdict });
+        report
+    };
+    let found = |a: &[Option<&str>], b: &[Option<&str>]| {
+        let [a, b] = [a, b].map(|causes| side(causes.iter().map(|cause| with(*cause))));
+        Comparison::of(a, b)
+    };
+    let told = |a: &[_], b: &[_]| found(a, b).groups.remove(0).held_up_by;
+    let (sync, idle) = (Some("sync"), Some("idle"));
+    assert_eq!(told(&[sync], &[idle]), Some(["sync", "idle"].map(str::to_owned)));
+    let several = Some(["sync", "idle | sync"].map(str::to_owned));
+    assert_eq!(told(&[sync, sync], &[sync, idle]), several);
+    assert!(told(&[sync, idle], &[idle, sync]).is_some());
+    assert_eq!(told(&[sync, sync], &[sync]), None);
+    assert_eq!(told(&[sync], &[None]), None, "a run of an earlier version tells none");
+    let page = found(&[sync], &[Some("<b>")]);
+    assert!(text(&page).contains("\nheld up by                                      sync "));
+    let page = render_comparison(&page);
+    check(&page);
+    assert!(page.contains("<th scope=\"row\">held up by</th><td class=\"\">sync</td>"));
 }
 
 type Change = fn(&mut Report);

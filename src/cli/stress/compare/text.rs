@@ -26,6 +26,9 @@ pub(in super::super) fn render(comparison: &Comparison) -> String {
         text.push_str(&format!("\n{}, times in us\n", group.name));
         let title = format!("{:<26} {:>25} {:>25} {:>14}", "", "A", "B", "B/A");
         text.push_str(&format!("{title}\n"));
+        if let Some([a, b]) = &group.held_up_by {
+            text.push_str(&format!("{:<26} {a:>25} {b:>25}\n", "held up by"));
+        }
         for row in &group.rows {
             text.push_str(line(row).trim_end());
             text.push('\n');

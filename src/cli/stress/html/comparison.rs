@@ -106,7 +106,11 @@ fn figures(group: &Group) -> String {
         cells.cells[3].0 = class;
         cells
     };
-    let rows: Vec<_> = group.rows.iter().map(row).collect();
+    let causes = group
+        .held_up_by
+        .as_ref()
+        .map(|[a, b]| Row::new("held up by", [text(a), text(b), NONE.to_owned(), String::new()]));
+    let rows: Vec<_> = causes.into_iter().chain(group.rows.iter().map(row)).collect();
     let titles = ["times in \u{b5}s", "A", "B", "B/A", "B is"].map(str::to_owned);
     let table = super::markup::table(&titles, &rows);
     format!("<h2>{}</h2>\n{table}", super::capital(&text(&group.name)))

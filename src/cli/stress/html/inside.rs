@@ -1,5 +1,6 @@
-//! Owns what happened inside of the log during one loop: how busy its threads were, what its queues
-//! held, why it flushed, what the disk got, and whether every acked event is there.
+//! Owns what happened inside of the log during one loop: what held it up, how busy its threads
+//! were, what its queues held, why it flushed, what the disk got, and whether every acked event is
+//! there.
 //!
 //! Promises: a loop without figures of its own shows the verdict of the ledger all the same.
 
@@ -12,7 +13,39 @@ use super::markup::{Row, digits, facts, text, time};
 
 /// The inside of the log.
 pub(super) fn render(driven: &Loop) -> String {
-    [stages(driven), queues(driven), flushes(&driven.disk), disk(driven), ledger(driven)].concat()
+    [
+        held_up(driven),
+        stages(driven),
+        queues(driven),
+        flushes(&driven.disk),
+        disk(driven),
+        ledger(driven),
+    ]
+    .concat()
+}
+
+/// What held up the log, in the words of `why`.
+fn held_up(driven: &Loop) -> String {
+    let Some(verdict) = &driven.verdict else { return String::new() };
+    let void = match driven.void.is_empty() {
+        true => "",
+        false => " <span class=\"pill bad\">by a load that is VOID</span>",
+    };
+    let cause = text(&verdict.cause);
+    let mut html =
+        format!("<h3>What held up the log <span class=\"pill\">{cause}</span>{void}</h3>\n");
+    for finding in &verdict.findings {
+        let evidence: String =
+            finding.evidence.iter().map(|line| format!("<li>{}</li>", text(line))).collect();
+        let _ = writeln!(
+            html,
+            "<p><b>{}</b>: {}<br>Try: {}</p>\n<ul class=\"evidence\">{evidence}</ul>",
+            text(&finding.cause),
+            text(&finding.line),
+            text(&finding.advice),
+        );
+    }
+    html
 }
 
 fn stages(driven: &Loop) -> String {

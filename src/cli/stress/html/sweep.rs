@@ -28,7 +28,7 @@ pub(super) fn render(sweep: &Sweep, report: &Report) -> String {
         latency(sweep),
         rates(sweep),
         by_rate(sweep, report),
-        table(sweep),
+        table(sweep, report),
     )
 }
 
@@ -149,8 +149,9 @@ fn by_rate(sweep: &Sweep, report: &Report) -> String {
     curves::chart(&curves, "of the response, one curve for each rate, in % of the closed loop")
 }
 
-fn table(sweep: &Sweep) -> String {
-    let titles = ["load %", "planned/s", "acked/s", "p50 \u{b5}s", "p99", "p99.9", "max", ""];
+fn table(sweep: &Sweep, report: &Report) -> String {
+    let titles =
+        ["load %", "planned/s", "acked/s", "p50 \u{b5}s", "p99", "p99.9", "max", "held up by", ""];
     let rows = sweep.points.iter().enumerate().map(|(index, point)| {
         let knee = sweep.knee.as_ref().is_some_and(|knee| knee.point == index);
         let word = match (point.valid, knee) {
@@ -167,6 +168,7 @@ fn table(sweep: &Sweep) -> String {
                 micros(point.p99_ns),
                 micros(point.p999_ns),
                 micros(point.max_ns),
+                text(report.loops.get(index + 1).map_or("", Loop::cause)),
                 word.to_owned(),
             ],
         );

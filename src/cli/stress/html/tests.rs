@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use super::super::super::top::report::{FindingReport, VerdictReport};
 use super::super::report::{
     Arrivals, Counts, Cpu, Device, Disk, DurabilityMode, Interval, Knee, Mount, Phase, Point,
     Probe, Probes, Queue, Rate, Reopened, Stage, Sweep, VERSION, WhenFull, histogram,
@@ -17,6 +18,16 @@ fn times(samples: u64, nanos: u64) -> Distribution {
     let mut found = histogram();
     (1..=samples).for_each(|index| found.saturating_record(nanos * index));
     Distribution::of(&found)
+}
+
+fn verdict(cause: &str) -> VerdictReport {
+    let finding = |cause: &str| FindingReport {
+        cause: cause.to_owned(),
+        line: format!("it was the {cause}"),
+        evidence: vec![format!("a figure of the {cause}"), "another".to_owned()],
+        advice: format!("another {cause}"),
+    };
+    VerdictReport { cause: cause.to_owned(), findings: vec![finding(cause), finding("queue")] }
 }
 
 fn loop_of(kind: Mode, rate: f64) -> Loop {
@@ -58,6 +69,7 @@ fn loop_of(kind: Mode, rate: f64) -> Loop {
         intervals: (0..5).map(interval).collect(),
         stages: vec![stage("writer", 97.0), stage("chaser", 20.0), stage("keeper", 1.0)],
         queues: vec![queue("appends"), queue("groups")],
+        verdict: Some(verdict(if open { "clients" } else { "sync" })),
         disk: Disk { flushes_idle: 7, flushes_deadline: 2, flushes_size: 1, ..Disk::default() },
         device: Some(Device { name: "vda".to_owned(), flushes: Some(3), ..Device::default() }),
         cpu: Some(Cpu { process_ns_per_event: 9_000.0, log_ns_per_event: Some(2_000.0) }),
@@ -167,7 +179,7 @@ fn change(value: &mut Value, with: &mut dyn FnMut(&mut Value)) {
     }
 }
 
-const PARTS: [&str; 14] = [
+const PARTS: [&str; 15] = [
     ">VALID<",
     "ledger ok",
     "durability: sync",
@@ -176,6 +188,7 @@ const PARTS: [&str; 14] = [
     "At the knee: open loop, 900",
     "Latency by percentile",
     "Over time",
+    "What held up the log <span class=\"pill\">clients</span></h3>",
     "Stages",
     "Flushes",
     "The bare disk",
@@ -197,12 +210,32 @@ fn a_full_report_has_every_part() {
 }
 
 #[test]
+fn what_held_up_the_log_stands_at_each_load_and_each_rate() {
+    let mut report = full();
+    report.loops[3].verdict = Some(verdict("chaser"));
+    report.loops[2].void = vec!["late".to_owned()];
+    let html = render(&report);
+    check(&html);
+    assert_eq!(html.matches("What held up the log").count(), 4);
+    let told = "<p><b>chaser</b>: it was the chaser<br>Try: another chaser</p>\n\
+                <ul class=\"evidence\"><li>a figure of the chaser</li><li>another</li></ul>";
+    assert!(html.contains(told));
+    let cells = ["clients", "chaser"].map(|cause| format!("<td class=\"\">{cause}</td>"));
+    assert_eq!(cells.map(|cell| html.matches(&cell).count()), [2, 1]);
+    assert_eq!(html.matches("by a load that is VOID").count(), 1);
+    report.loops.iter_mut().for_each(|driven| driven.verdict = None);
+    let html = render(&report);
+    check(&html);
+    assert!(!html.contains("What held up the log"));
+}
+
+#[test]
 fn what_was_not_measured_takes_no_room() {
     let empty = Report { valid: true, ..Report::default() };
     let html = render(&empty);
     check(&html);
     assert!(html.contains("Nothing was measured"));
-    for part in &PARTS[4..12] {
+    for part in &PARTS[4..13] {
         assert!(!html.contains(part), "{part}");
     }
     let mut bare = full();

@@ -123,6 +123,7 @@ impl Lines {
         self.say("");
         self.disk(driven);
         self.stages(driven);
+        self.held_up("held up", driven);
         self.verdict(driven);
     }
 
@@ -254,6 +255,20 @@ impl Lines {
         }
     }
 
+    /// What held up the log, in the words of `why`.
+    fn held_up(&mut self, title: &str, driven: &Loop) {
+        let Some(verdict) = &driven.verdict else { return };
+        self.say("");
+        for (index, finding) in verdict.findings.iter().enumerate() {
+            let title = if index == 0 { title } else { "also" };
+            let void = if driven.void.is_empty() { "" } else { " (by a load that is VOID)" };
+            let mut lines = finding.lines();
+            let first = lines.next().unwrap_or_default();
+            self.say(format!("{title:<8} {first}{void}"));
+            lines.for_each(|line| self.say(line));
+        }
+    }
+
     fn verdict(&mut self, driven: &Loop) {
         let (ledger, reopened) = (&driven.ledger, &driven.reopened);
         self.say("");
@@ -300,13 +315,15 @@ impl Lines {
     fn sweep(&mut self, sweep: &Sweep, report: &Report) {
         self.say("");
         self.say(format!(
-            "{:>6} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12}  response in us",
+            "{:>6} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12}  response in us  held up by",
             "load %", "planned/s", "acked/s", "p50", "p99", "p99.9", "max"
         ));
         for (index, point) in sweep.points.iter().enumerate() {
             let knee = sweep.knee.as_ref().is_some_and(|knee| knee.point == index);
+            let words = [(!point.valid, "VOID"), (knee, "<- knee")];
+            let words = words.map(|(applies, word)| if applies { word } else { "" }).concat();
             self.say(format!(
-                "{:>6.0} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12}  {}{}",
+                "{:>6.0} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12}  {words:<14}  {}",
                 point.percent_of_maximum,
                 number(point.planned_rate),
                 number(point.achieved_rate),
@@ -314,8 +331,7 @@ impl Lines {
                 micros(point.p99_ns),
                 micros(point.p999_ns),
                 micros(point.max_ns),
-                if point.valid { "" } else { "VOID" },
-                if knee { "<- knee" } else { "" },
+                report.loops.get(index + 1).map_or("", Loop::cause),
             ));
         }
         for driven in report.loops.iter().skip(1) {
@@ -333,6 +349,10 @@ impl Lines {
                 knee.beyond.as_ref().map_or(String::new(), |why| format!("; beyond: {why}")),
             )),
             None => self.say("no knee: no rate was measured that may be quoted"),
+        }
+        // What it takes to go faster is what held up the first rate that was too much.
+        if let Some((point, driven)) = sweep.beyond(&report.loops) {
+            self.held_up(&format!("held up at {:.0} %", point.percent_of_maximum), driven);
         }
     }
 
@@ -361,8 +381,19 @@ fn micros_of(nanos: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::super::top::report::{FindingReport, VerdictReport};
     use super::super::{Knee, Point, Rate};
     use super::*;
+
+    fn verdict(cause: &str) -> VerdictReport {
+        let finding = |cause: &str| FindingReport {
+            cause: cause.to_owned(),
+            line: format!("it was the {cause}"),
+            evidence: vec![format!("a figure of the {cause}")],
+            advice: format!("another {cause}"),
+        };
+        VerdictReport { cause: cause.to_owned(), findings: vec![finding(cause), finding("queue")] }
+    }
 
     fn report() -> Report {
         let point =
@@ -375,9 +406,11 @@ mod tests {
         };
         let planned = Some(Rate { appends: 2_000.0, ..Rate::default() });
         let void = vec!["the sender itself was late".to_owned()];
-        let rate = Loop { kind: Mode::Open, planned, ..Loop::default() };
+        let verdict = Some(verdict("clients"));
+        let rate = Loop { kind: Mode::Open, planned, verdict, ..Loop::default() };
+        let closed = Loop { verdict: Some(self::verdict("sync")), ..Loop::default() };
         Report {
-            loops: vec![Loop::default(), rate.clone(), Loop { void, ..rate }],
+            loops: vec![closed, rate.clone(), Loop { void, ..rate }],
             sweep: Some(Sweep {
                 closed_maximum: 2_500.0,
                 points: vec![point(true), point(false)],
@@ -398,6 +431,28 @@ mod tests {
         assert_eq!(text.matches("ledger").count(), 1, "the rates have no page of their own");
         assert!(!text.contains("do not quote"), "{text}");
         assert!(render(&Report { valid: false, ..report() }).contains("do not quote"));
+    }
+
+    #[test]
+    fn what_held_up_the_log_is_told_with_its_evidence_and_what_to_do() {
+        let mut report = report();
+        let text = render(&report);
+        let told = "\nheld up  sync: it was the sync\n  - a figure of the sync\n  \
+                    try: another sync\nalso     queue: it was the queue\n";
+        assert!(text.contains(told), "{text}");
+        let rates: Vec<_> = text.lines().filter(|line| line.ends_with("  clients")).collect();
+        assert!(rates.len() == 2 && rates[1].contains("  VOID  "), "{text}");
+        // Of the rates only the first beyond the knee has more to tell, and only if it is valid.
+        assert!(!text.contains("held up at"), "{text}");
+        let Some(sweep) = &mut report.sweep else { panic!("no sweep") };
+        sweep.points[1] = Point { percent_of_maximum: 110.0, valid: true, ..sweep.points[1] };
+        let text = render(&report);
+        assert!(text.contains("\nheld up at 110 % clients: it was the clients"), "{text}");
+        report.loops[0].void.push("late".to_owned());
+        assert!(render(&report).contains("it was the sync (by a load that is VOID)\n"));
+        report.loops.iter_mut().for_each(|driven| driven.verdict = None);
+        let text = render(&report);
+        assert!(!text.replace("held up by", "").contains("held up"), "{text}");
     }
 
     #[test]

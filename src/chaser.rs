@@ -54,6 +54,10 @@ pub(crate) struct Chaser {
     segment: Arc<Segment>,
     /// Behind the last group that was checked.
     cursor: Cursor,
+    /// Bytes of the group that is being checked, where it is not durable.
+    copy: Vec<u8>,
+    /// Whether a group was answered that the log has failed. None behind it is answered otherwise.
+    has_lost: bool,
     /// Tasks whose appends are answered, until all answers of their group are given.
     tasks: Vec<Waker>,
     /// Who is to be woken for what became visible.
@@ -86,7 +90,8 @@ impl Chaser {
         let segment = shared.segments.last();
         let (taken, checked) = (Taken::default(), VecDeque::new());
         let (tasks, called) = (Vec::new(), Vec::new());
-        Self { shared, taken, checked, segment, cursor, tasks, called }
+        let (copy, has_lost) = (Vec::new(), false);
+        Self { shared, taken, checked, segment, cursor, copy, has_lost, tasks, called }
     }
 
     /// Does all that [`Chaser::advance`] does, and wakes who waits for what became visible.
@@ -141,7 +146,7 @@ impl Chaser {
         }
         if let Some(checked) = self.checked.pop_front() {
             match fate {
-                Fate::Lost(error) => checked.group.fail(&error),
+                Fate::Lost(error) => self.fail(checked.group, &error),
                 _ => self.show(checked),
             }
         }
@@ -160,12 +165,15 @@ impl Chaser {
         if begins && (matches!(fate, Fate::Open) || !self.checked.is_empty()) {
             return false;
         }
+        // Who is called for what is visible comes before what nobody can be told of yet.
+        if matches!(fate, Fate::Open) && self.is_anybody_called() {
+            return false;
+        }
         if let Some(group) = self.taken.pop() {
             match fate {
-                Fate::Lost(error) => group.fail(&error),
+                Fate::Lost(error) => self.fail(group, &error),
                 _ => self.check(group),
             }
-            self.shared.meter.items.add(1);
         }
         true
     }
@@ -174,7 +182,7 @@ impl Chaser {
         // Asked before the mark is read: a group that was durable when the log failed is still
         // answered.
         let failure = self.shared.failure.get();
-        if group.rests_on <= self.shared.marks.durable() {
+        if group.rests_on <= self.shared.marks.durable() && !self.has_lost {
             return Fate::Durable;
         }
         failure.map_or(Fate::Open, |error| Fate::Lost(error.clone()))
@@ -187,17 +195,20 @@ impl Chaser {
             Err(error) => {
                 self.shared.failure.record(error.clone());
                 self.shared.meter.errors.add(1);
-                return group.fail(&error);
+                // Answers go out in order, also these.
+                while self.release_next() {}
+                return self.fail(group, &error);
             }
         };
-        if self.cursor.position < group.rests_on {
-            // An earlier group could not be followed, so nothing behind it can.
-            let stopped = Error::new(ErrorKind::Stopped, "an earlier group could not be read back");
-            return group.fail(self.shared.failure.get().unwrap_or(&stopped));
-        }
         let took = moment(&*self.shared.clock).saturating_sub(begun);
         self.shared.meter.service.record(took);
         self.checked.push_back(Checked { group, end: self.cursor, keys });
+    }
+
+    fn fail(&mut self, group: PendingGroup, error: &Error) {
+        self.has_lost = true;
+        self.shared.meter.items.add(1);
+        group.fail(error);
     }
 
     /// Makes a durable group visible, here and to other processes, before any of it is acked.
@@ -233,6 +244,7 @@ impl Chaser {
         self.shared.lounge.wake(rooms);
         bell::wake(self.tasks.drain(..));
         path.releases.record(moment(&**clock).saturating_sub(visible));
+        self.shared.meter.items.add(1);
     }
 
     /// Reads the group back, checks and indexes it. Returns the keys of its events.
@@ -245,28 +257,33 @@ impl Chaser {
             self.shared.supply.request_seal(full);
             self.cursor.offset = place.offset;
         }
-        let end = place.offset + place.length;
+        let (chunk, range) = (&self.segment.chunk, place.offset..place.offset + place.length);
+        let settled;
+        let bytes = if chunk.copy_unsettled(range.clone(), &mut self.copy)? {
+            &self.copy[..]
+        } else {
+            settled = chunk.view(range)?;
+            &settled
+        };
         let mut keys = Keys::heard_by(&self.shared.bell);
-        self.cursor = index_group(&self.segment, &self.cursor, end, &mut keys)?;
+        self.cursor = index_group(&self.segment, &self.cursor, bytes, &mut keys)?;
         Ok(keys)
     }
 }
 
-/// Checks the group at the cursor, which ends at or before `end`, and adds its events to the index
-/// of its chunk, and their keys to those of which the bell will tell. Returns where the next group
-/// stands.
+/// Checks the group at the cursor, with which `bytes` begin, and adds its events to the index of its
+/// chunk, and their keys to those of which the bell will tell. Returns where the next group stands.
 pub(crate) fn index_group(
     segment: &Segment,
     at: &Cursor,
-    end: u64,
+    bytes: &[u8],
     keys: &mut Keys,
 ) -> Result<Cursor> {
     let chunk = &segment.chunk;
-    let bytes = chunk.view(at.offset..end)?;
     let number = chunk.number();
     let group =
-        scan::check_group(&bytes, chunk.salt, at).map_err(|bad| bad.damage(number, at.offset))?;
-    let body = scan::body_of(&bytes, &group.header).unwrap_or(&[]);
+        scan::check_group(bytes, chunk.salt, at).map_err(|bad| bad.damage(number, at.offset))?;
+    let body = scan::body_of(bytes, &group.header).unwrap_or(&[]);
     let index = segment.index.memory();
     let index = index.ok_or_else(|| Error::new(ErrorKind::Bug, "the active chunk is sealed"))?;
     let mut index = index.write().unwrap_or_else(std::sync::PoisonError::into_inner);

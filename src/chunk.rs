@@ -2,8 +2,8 @@
 //! of the writer.
 //!
 //! Promises: bytes below the settled mark never change, every write lies at or beyond it, and the
-//! file never shrinks (R8). What is settled is written for good, durable or not. Assumes one writer
-//! and one preparing thread per file. Knows nothing of indexes.
+//! file never shrinks (R8). What is settled was synced before. Assumes one writer and one preparing
+//! thread per file. Knows nothing of indexes.
 
 pub(crate) mod directory;
 pub(crate) mod prove;
@@ -226,6 +226,20 @@ impl Chunk {
             }
             Body::Sealed { file, .. } => file.clone(),
         }
+    }
+
+    /// Fills `copy` with the written bytes of `range`, if they are not all settled; whether it did.
+    /// There is no view of them: when their sync fails, the kernel may forget them and bring back
+    /// what the disk has.
+    pub(crate) fn copy_unsettled(&self, range: Range<u64>, copy: &mut Vec<u8>) -> Result<bool> {
+        let Body::Unsealed(file) = &self.body else { return Ok(false) };
+        if range.end <= file.settled() {
+            return Ok(false);
+        }
+        copy.resize(usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0), 0);
+        let read = file.read(copy, range.start);
+        read.map_err(|error| Error::from_io(&format!("read {}", file_name(self.number())), error))?;
+        Ok(true)
     }
 
     /// The bytes of `range`, without a copy.

@@ -2,8 +2,8 @@
 //! stages.
 //!
 //! A client's append goes to a *writer* thread that gathers what waits into one group, writes it
-//! and syncs; a *chaser* thread follows what is durable, checks it, indexes it, and only then
-//! releases the acks. So an ack means: durable, read back, checked, indexed, visible.
+//! and syncs; a *chaser* thread follows what is written, checks it, indexes it, and once it is
+//! durable releases the acks. So an ack means: durable, read back, checked, indexed, visible.
 //!
 //! ```
 //! use paperchase::{Expected, Log, NewEvent, Position};

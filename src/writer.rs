@@ -51,7 +51,8 @@ use overlay::Overlay;
 
 /// A group with so many answers is written, whether or not it has grown: rejections take no room.
 const ANSWERS_MAX: usize = 64 << 10;
-/// From this length on, checking a group takes longer than to wake the chaser for it.
+/// From this length on, checking a group takes longer than to wake the chaser for it, so it is
+/// checked while it is synced.
 const CHECKED_AHEAD_MIN: u64 = 4 << 10;
 
 /// An append and the promise to answer it.
@@ -351,13 +352,15 @@ impl Writer {
         self.answers += answers.len();
         self.unflushed_answers += answers.len();
         self.unflushed_groups += 1;
-        let is_large = bytes.as_ref().is_some_and(|place| place.length >= CHECKED_AHEAD_MIN);
+        let checked_ahead =
+            |place: &GroupPlace| place.begins.is_none() && place.length >= CHECKED_AHEAD_MIN;
+        let is_checked_ahead = self.options.durability == Durability::Sync
+            && bytes.as_ref().is_some_and(checked_ahead);
         let pending = PendingGroup { bytes, rests_on: self.cursor.position, answers, stamps };
         // The queue holds more groups than stay unflushed, so the chaser makes room whatever
         // happens.
         let pushed = self.shared.groups.push_quietly(pending, 0, Duration::MAX);
-        if is_large && self.options.durability == Durability::Sync {
-            // It is checked while it is synced.
+        if is_checked_ahead {
             self.shared.groups.nudge();
         }
         pushed.map_err(|_| Error::new(crate::error::ErrorKind::Stopped, "the chaser has stopped"))
@@ -395,7 +398,6 @@ impl Writer {
         self.group.events = 0;
         self.cursor =
             Cursor { offset: offset + length, chain, position: position.plus(events.into()), time };
-        self.file.settle(self.cursor.offset);
         self.file.advance_written(self.cursor.offset);
         self.shared.marks.advance_written(self.cursor.position);
         self.ask_for_more();

@@ -25,6 +25,12 @@ impl Open {
         Self { segment, window }
     }
 
+    /// Whether the event with this ordinal, if there is one, lies within what may be read.
+    pub(crate) fn reaches(&self, ordinal: u32) -> Result<bool> {
+        let offset = self.segment.ask(|index| index.offset(ordinal))?;
+        Ok(offset.is_none_or(|offset| (offset as usize) < self.window.len()))
+    }
+
     /// The event with this ordinal; `None` where it was removed.
     pub(crate) fn event(&self, ordinal: u32) -> Result<Option<RecordedEvent>> {
         let chunk = &self.segment.chunk;

@@ -87,6 +87,10 @@ pub(crate) fn append_at(
     let mut events = Vec::new();
     // An append lies in one group, so in one chunk.
     for ordinal in segment.ordinal_of(position)..segment.index.event_count() {
+        // The index may know what nobody may read yet.
+        if !open.reaches(ordinal)? {
+            break;
+        }
         match open.event(ordinal)? {
             Some(event) if !events.is_empty() && is_first(&event) => break,
             event => events.extend(event),

@@ -169,6 +169,9 @@ fn run_chaser(core: &Core, chaser: &SharedChaser) {
     let sheet = Timesheet::new(Arc::clone(&core.meters.chaser), Arc::clone(&core.clock));
     let mut told = false;
     loop {
+        // Asked before the step: once it is closed, no mark changes any more, and the step shows
+        // all that was left.
+        let is_last = core.groups.is_closed();
         let (step, called) = {
             let mut chaser = lock(chaser);
             (chaser.advance(), chaser.take_called(usize::MAX))
@@ -178,7 +181,7 @@ fn run_chaser(core: &Core, chaser: &SharedChaser) {
         tell_writer(core, &mut told);
         match step {
             Step::Worked => {}
-            _ if core.groups.is_finished() => break,
+            _ if is_last => break,
             _ => sheet.wait(|| core.groups.wait_for_nudge()),
         }
     }

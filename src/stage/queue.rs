@@ -149,7 +149,7 @@ impl<T> Queue<T> {
     }
 
     /// Adds an item of so many bytes, waiting at most `wait` for room; the consumer learns of it by
-    /// a later [`Queue::nudge`], because it could not do anything with the item yet.
+    /// a later [`Queue::nudge`], when it is worth its wake.
     pub(crate) fn push_quietly(
         &self,
         item: T,

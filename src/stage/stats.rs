@@ -36,8 +36,8 @@ pub struct Stats {
     pub groups: QueueStats,
     /// The writer thread. Its service is deciding and framing a group, without the disk.
     pub writer: StageStats,
-    /// The chaser. Its service is reading a group back, checking and indexing it, up to visible;
-    /// where little waits, the writer's thread does it and is busy with it.
+    /// The chaser. Its service is reading a group back, checking and indexing it, of a large group
+    /// while it is synced; where little waits, the writer's thread does it and is busy with it.
     pub chaser: StageStats,
     /// The keeper thread. Its service is a duty: preparing space, sealing a chunk, writing the
     /// hint.
@@ -110,7 +110,8 @@ pub struct PathStats {
     pub write: Histogram,
     /// From written to durable: the wait for the flush, and the sync.
     pub sync: Histogram,
-    /// From durable to visible: the wait for the chaser, and its check and index.
+    /// From durable to visible: the wait for the chaser, and what it had not checked and indexed
+    /// before.
     pub chase: Histogram,
     /// From visible until the waiting thread or task ran, of those that waited: who asks when the
     /// answer is there already is not woken. Waking others before is part of it.

@@ -16,7 +16,7 @@ use crate::stage::meter::Counter;
 use crate::stage::stats::DiskWork;
 
 /// Unflushed groups beyond this are flushed in any case, so that the chaser's queue never fills
-/// with what it may not touch.
+/// with what it may not answer.
 const UNFLUSHED_MAX: u32 = 64;
 
 /// Why a flush happens.
@@ -104,6 +104,10 @@ impl Writer {
             Flush::Size => &meter.flushes_size,
         };
         counter.add(1);
+        // A chunk that has no group yet has no header either, and nothing of it may be read.
+        if self.unwritten_header.is_none() {
+            self.file.settle(self.cursor.offset);
+        }
         let events = self.cursor.position.since(self.shared.marks.durable());
         let now = self.shared.clock.monotonic();
         meter.flushed(self.stamps.flush, events, now);

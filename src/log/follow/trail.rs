@@ -238,7 +238,8 @@ impl Trail {
         let (start, settled) = (self.cursor.offset, file.settled());
         self.keys = Keys::heard_by(&self.bell);
         while self.cursor.offset < settled && self.cursor.offset - start < PIECE {
-            self.cursor = index_group(&self.segment, &self.cursor, settled, &mut self.keys)?;
+            let bytes = self.segment.chunk.view(self.cursor.offset..settled)?;
+            self.cursor = index_group(&self.segment, &self.cursor, &bytes, &mut self.keys)?;
         }
         self.show();
         Ok(self.cursor.offset > start)
@@ -307,7 +308,8 @@ fn index_to(
 ) -> Result<Cursor, OpenError> {
     open_to(&segment.chunk, &at, to)?;
     while at.offset < to.0.data_end {
-        at = index_group(segment, &at, to.0.data_end, &mut Keys::default())?;
+        let bytes = segment.chunk.view(at.offset..to.0.data_end)?;
+        at = index_group(segment, &at, &bytes, &mut Keys::default())?;
     }
     Ok(at)
 }

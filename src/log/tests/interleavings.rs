@@ -209,9 +209,9 @@ fn f68_nothing_is_lost_where_one_chunk_ends_and_the_next_begins() {
     explore(10_000, || all_at_once(20_000, 3));
 }
 
-#[test]
-fn f05_whoever_waits_is_answered_when_the_log_is_dropped() {
-    explore(10_000, || {
+/// The log is dropped while acks are awaited, by threads that wait and one that follows.
+fn dropped(size: usize) {
+    explore(10_000, move || {
         let (world, log) = World::open(options());
         let reader = Reader::clone(&log);
         let log = Arc::new(log);
@@ -220,7 +220,7 @@ fn f05_whoever_waits_is_answered_when_the_log_is_dropped() {
                 let log = Arc::clone(&log);
                 thread::spawn(move || {
                     let stream = format!("client-{client}");
-                    let event = || NewEvent::new("Said", [client as u8]);
+                    let event = || NewEvent::new("Said", vec![client as u8; size]);
                     let append = |_| log.append(&stream, Expected::Any, [event()]).unwrap();
                     let acks: Vec<_> = (0..3).map(append).collect();
                     drop(log);
@@ -239,14 +239,24 @@ fn f05_whoever_waits_is_answered_when_the_log_is_dropped() {
 }
 
 #[test]
-fn f20_a_sync_that_fails_at_any_moment_answers_everybody() {
-    explore(10_000, || {
+fn f05_whoever_waits_is_answered_when_the_log_is_dropped() {
+    dropped(1);
+}
+
+#[test]
+fn f05_whoever_waits_for_what_is_checked_ahead_is_answered_when_the_log_is_dropped() {
+    dropped(5_000);
+}
+
+/// A sync fails at some moment of two clients' appends.
+fn failing_sync(size: usize) {
+    explore(10_000, move || {
         let (world, log) = World::open(options());
         let (log, stored) = (Arc::new(log), Arc::new(AtomicU64::new(0)));
         let clients: Vec<_> = (0..2)
             .map(|client| {
                 let (log, stored) = (Arc::clone(&log), Arc::clone(&stored));
-                thread::spawn(move || append(&log, client, 3, 10, &stored))
+                thread::spawn(move || append(&log, client, 3, size, &stored))
             })
             .collect();
         let faults = Arc::clone(&world.faults);
@@ -267,4 +277,14 @@ fn f20_a_sync_that_fails_at_any_moment_answers_everybody() {
         world.faults.sync.store(false, Ordering::SeqCst);
         assert!(world.end() >= visible, "what was seen survives");
     });
+}
+
+#[test]
+fn f20_a_sync_that_fails_at_any_moment_answers_everybody() {
+    failing_sync(10);
+}
+
+#[test]
+fn f20_a_sync_that_fails_while_its_group_is_checked_answers_everybody() {
+    failing_sync(5_000);
 }

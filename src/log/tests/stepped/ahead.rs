@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::super::failing::failing_disk;
 use super::super::faulty::FaultyDisk;
 use super::super::small;
+use crate::append::Append;
 use crate::clock::{SimClock, SystemClock};
 use crate::disk::Disk;
 use crate::disk::sim::SimDisk;
@@ -76,6 +77,35 @@ fn what_is_checked_before_it_is_durable_is_seen_by_nobody() {
     assert_eq!(view(&engine).read_all(..).map(Result::unwrap).count() as u64, durable.get());
     let answered = acks.iter().filter(|ack| ack.is_ready()).count();
     assert_eq!(answered as u64, durable.get());
+}
+
+/// What was stored for an operation ends before what nobody may read yet.
+#[test]
+fn a_repeat_is_answered_while_the_event_behind_it_is_not_durable() {
+    let mut engine = hurried(Arc::new(SimDisk::new()));
+    let operation = uuid::Uuid::from_u128(7);
+    let append = |engine: &Engine| {
+        let append = Append::new().event("t", large()).operation(operation);
+        engine.core.submit_full(append, Duration::ZERO).unwrap()
+    };
+    // As many as the writer leaves unflushed, so that the one is the last that is flushed.
+    let _others = submit(&engine, 64);
+    let first = append(&engine);
+    flush(&mut engine);
+    engine.chaser.step();
+    let stored = first.wait().unwrap();
+    // Written and indexed, not durable; and the writer has forgotten what is visible.
+    let _behind = submit(&engine, 2);
+    engine.writer.step();
+    engine.chaser.step();
+    assert!(u64::from(indexed(&engine)) > engine.core.marks.durable().get());
+    let again = append(&engine);
+    let _others = submit(&engine, 64);
+    flush(&mut engine);
+    engine.chaser.step();
+    assert!(again.is_ready());
+    let again = again.wait().unwrap();
+    assert!(again.repeated && again.first_position == stored.first_position);
 }
 
 #[test]

@@ -117,8 +117,8 @@ pub(crate) const BUGS: &[Bug] = &[
     Bug {
         name: "acked-before-it-is-durable",
         file: "src/chaser.rs",
-        sound: "if group.rests_on <= self.shared.marks.durable() {",
-        broken: "if PLANTED || group.rests_on <= self.shared.marks.durable() {",
+        sound: "if group.rests_on <= self.shared.marks.durable() && !self.has_lost {",
+        broken: "if PLANTED || group.rests_on <= self.shared.marks.durable() && !self.has_lost {",
         target: "lib",
         test: "the_log_agrees_with_the_model",
     },

@@ -1,5 +1,5 @@
-//! Owns the chaser's step: follow what is written, check it in the mapped chunk, index it; and once
-//! it is durable, make it visible, release the answers, and ring for who waits for its events.
+//! Owns the chaser's step: follow what is written, read it back, check it, index it; and once it is
+//! durable, make it visible, release the answers, and ring for who waits for its events.
 //!
 //! Promises: an answer goes out only after its events were read back, checked and indexed, and are
 //! durable; answers go out in the order of the log; readers see at most what is durable (R3): the
@@ -26,6 +26,9 @@ use crate::stage::pending::{GroupPlace, PendingGroup};
 use crate::stage::queue::{Queue, Taken};
 use crate::stage::{Failure, Step};
 use crate::watermark::Watermarks;
+
+/// Room for so many bytes of a group is kept for the next.
+const COPY_KEPT_MAX: usize = 4 << 20;
 
 /// What the chaser shares with the rest of the log.
 #[derive(Clone, Debug)]
@@ -124,6 +127,7 @@ impl Chaser {
 
     /// Answers everybody that the log has failed, without following it any further.
     pub(crate) fn abandon(&mut self, error: &Error) {
+        self.has_lost = true;
         for checked in self.checked.drain(..) {
             checked.group.fail(error);
         }
@@ -171,7 +175,7 @@ impl Chaser {
         }
         if let Some(group) = self.taken.pop() {
             match fate {
-                Fate::Lost(error) => self.fail(group, &error),
+                Fate::Lost(error) => self.fail_in_order(group, &error),
                 _ => self.check(group),
             }
         }
@@ -195,14 +199,24 @@ impl Chaser {
             Err(error) => {
                 self.shared.failure.record(error.clone());
                 self.shared.meter.errors.add(1);
-                // Answers go out in order, also these.
-                while self.release_next() {}
-                return self.fail(group, &error);
+                return self.fail_in_order(group, &error);
             }
         };
+        if self.cursor.position < group.rests_on {
+            // After a panic: an earlier group was not followed, so nothing behind it can be.
+            let error = Error::new(ErrorKind::Stopped, "an earlier group could not be read back");
+            self.shared.failure.record(error.clone());
+            return self.fail_in_order(group, &error);
+        }
         let took = moment(&*self.shared.clock).saturating_sub(begun);
         self.shared.meter.service.record(took);
         self.checked.push_back(Checked { group, end: self.cursor, keys });
+    }
+
+    /// Answers that the log has failed, as is recorded, behind those that were checked before.
+    fn fail_in_order(&mut self, group: PendingGroup, error: &Error) {
+        while self.release_next() {}
+        self.fail(group, error);
     }
 
     fn fail(&mut self, group: PendingGroup, error: &Error) {
@@ -267,12 +281,16 @@ impl Chaser {
         };
         let mut keys = Keys::heard_by(&self.shared.bell);
         self.cursor = index_group(&self.segment, &self.cursor, bytes, &mut keys)?;
+        if self.copy.capacity() > COPY_KEPT_MAX {
+            self.copy = Vec::new();
+        }
         Ok(keys)
     }
 }
 
-/// Checks the group at the cursor, with which `bytes` begin, and adds its events to the index of its
-/// chunk, and their keys to those of which the bell will tell. Returns where the next group stands.
+/// Checks the group at the cursor, with which `bytes` begin, and adds its events to the index of
+/// its chunk, and their keys to those of which the bell will tell. Returns where the next group
+/// stands.
 pub(crate) fn index_group(
     segment: &Segment,
     at: &Cursor,

@@ -2,8 +2,9 @@
 //! of the writer.
 //!
 //! Promises: bytes below the settled mark never change, every write lies at or beyond it, and the
-//! file never shrinks (R8). What is settled was synced before. Assumes one writer and one preparing
-//! thread per file. Knows nothing of indexes.
+//! file never shrinks (R8). What is settled was synced before, or left to the operating system by a
+//! durability that does so. Assumes one writer and one preparing thread per file. Knows nothing of
+//! indexes.
 
 pub(crate) mod directory;
 pub(crate) mod prove;

@@ -176,11 +176,14 @@ fn run_chaser(core: &Core, chaser: &SharedChaser) {
             let mut chaser = lock(chaser);
             (chaser.advance(), chaser.take_called(usize::MAX))
         };
+        // Before those who are called, the step checks nothing that is not durable.
+        let has_called = !called.is_empty();
         // Without the lock, so that the writer can answer meanwhile.
         bell::wake(called);
         tell_writer(core, &mut told);
         match step {
             Step::Worked => {}
+            _ if has_called => {}
             _ if is_last => break,
             _ => sheet.wait(|| core.groups.wait_for_nudge()),
         }

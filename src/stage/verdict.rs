@@ -274,9 +274,10 @@ impl<'a> Case<'a> {
             }
             Cause::Chaser => {
                 let groups = format!("groups checked and indexed: {}", each(&chaser.service));
+                let unanswered = self.groups();
                 let behind = format!(
-                    "{lag} events are durable and not visible, in {} groups",
-                    self.groups()
+                    "{lag} events are durable and not visible; {unanswered} groups are written and \
+                     not answered"
                 );
                 let line = "the chaser: reading back, checking and indexing takes";
                 (format!("{line} {share} % of the time"), vec![groups, behind])

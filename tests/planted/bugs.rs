@@ -126,7 +126,8 @@ pub(crate) const BUGS: &[Bug] = &[
         name: "a-chunk-is-known-before-its-header-is-durable",
         file: "src/chaser.rs",
         sound: "if begins && (matches!(fate, Fate::Open) || !self.checked.is_empty()) {",
-        broken: "if !PLANTED && begins && (matches!(fate, Fate::Open) || !self.checked.is_empty()) {",
+        broken: "if !PLANTED && begins && \
+            (matches!(fate, Fate::Open) || !self.checked.is_empty()) {",
         target: "lib",
         test: "f15_a_chunk_is_not_known_before_its_header_is_durable",
     },

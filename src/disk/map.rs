@@ -9,9 +9,10 @@
 //! process with SIGBUS; it never yields wrong bytes.
 
 use std::fmt;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64 as MappedU64};
+use std::sync::atomic::{AtomicBool as Lost, AtomicU8, AtomicU64 as MappedU64};
 
 use bytes::Bytes;
 #[cfg(target_os = "linux")]
@@ -136,7 +137,14 @@ pub struct SharedPage {
     words: PageWords,
     origin: Option<PageOrigin>,
     is_writable: bool,
+    /// Where bytes can be written by a call as well.
+    call: Option<Arc<WriteCall>>,
+    /// Whether such a call has failed. Nothing is stored any more.
+    is_lost: Arc<Lost>,
 }
+
+/// A call that writes bytes at an offset of a file.
+pub(super) type WriteCall = dyn Fn(&[u8], u64) -> io::Result<()> + Send + Sync;
 
 /// Where a page is, as no other page of this or any other run of a machine is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,13 +166,19 @@ impl SharedPage {
     pub(crate) fn in_memory(origin: Option<PageOrigin>) -> Self {
         let words = (0..MEMORY_WORDS).map(|_| AtomicU64::new(0)).collect();
         let words = PageWords::Memory(words);
-        Self { words, origin, is_writable: true }
+        Self { words, origin, is_writable: true, call: None, is_lost: Arc::default() }
     }
 
-    /// A shared map of the first bytes of a file, which is at least that long.
-    pub(super) fn mapped(map: MmapRaw, origin: Option<PageOrigin>, is_writable: bool) -> Self {
+    /// A shared map of the first bytes of a file, which is at least that long; one to write to
+    /// comes with the call that does so.
+    pub(super) fn mapped(
+        map: MmapRaw,
+        origin: Option<PageOrigin>,
+        call: Option<Arc<WriteCall>>,
+    ) -> Self {
         assert!(map.len() >= PAGE_SIZE, "a page is mapped whole");
-        Self { words: PageWords::Mapped(Arc::new(map)), origin, is_writable }
+        let (words, is_writable) = (PageWords::Mapped(Arc::new(map)), call.is_some());
+        Self { words, origin, is_writable, call, is_lost: Arc::default() }
     }
 
     /// The same page for reading alone.
@@ -195,9 +209,24 @@ impl SharedPage {
         })
     }
 
+    /// Puts a number at this place by a call of the system, which tells whether the file system
+    /// still takes anything. Once it does not, a store would end the process with SIGBUS (F30), so
+    /// none is made from then on.
+    pub(crate) fn write(&self, index: usize, number: u64) {
+        assert!(self.is_writable, "a page that was opened for reading is not written");
+        let Some(call) = &self.call else { return self.store(index, number) };
+        let offset = (index * size_of::<u64>()) as u64;
+        if call(&number.to_le_bytes(), offset).is_err() {
+            self.is_lost.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Puts a number at this place. Orders nothing: a writer of several numbers needs a fence.
     pub(crate) fn store(&self, index: usize, number: u64) {
         assert!(self.is_writable, "a page that was opened for reading is not written");
+        if self.is_lost.load(Ordering::Relaxed) {
+            return;
+        }
         match &self.words {
             PageWords::Mapped(map) => words(map)[index].store(number.to_le(), Ordering::Relaxed),
             PageWords::Memory(words) => words[index].store(number.to_le(), Ordering::Relaxed),

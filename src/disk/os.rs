@@ -207,7 +207,7 @@ impl Disk for OsDisk {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             let map = MmapOptions::new().len(PAGE_SIZE).map_raw_read_only(&file)?;
-            return Ok(SharedPage::mapped(map, origin(&status), false));
+            return Ok(SharedPage::mapped(map, origin(&status), None));
         }
         if !overwrites_in_place(&self.directory) {
             return Err(io::ErrorKind::Unsupported.into());
@@ -219,7 +219,9 @@ impl Disk for OsDisk {
         file.read_exact_at(&mut bytes[..length as usize], 0)?;
         file.write_all_at(&bytes, 0)?;
         let map = MmapOptions::new().len(PAGE_SIZE).map_raw(&file)?;
-        Ok(SharedPage::mapped(map, origin(&file.metadata()?), true))
+        let origin = origin(&file.metadata()?);
+        let call = move |bytes: &[u8], offset| file.write_all_at(bytes, offset);
+        Ok(SharedPage::mapped(map, origin, Some(Arc::new(call))))
     }
 
     fn network_file_system(&self) -> Option<&'static str> {

@@ -96,11 +96,12 @@ impl StatsPage {
         }
     }
 
-    /// Tells that the writing process lives, and whether the log has failed.
+    /// Tells that the writing process lives, and whether the log has failed. Finds out whether the
+    /// page can be stored to: whoever does so has beaten, or synced, right before.
     pub(crate) fn beat(&self, has_failed: bool) {
-        self.shared.store(HEARTBEAT, self.shared.load(HEARTBEAT).wrapping_add(1));
+        self.shared.write(HEARTBEAT, self.shared.load(HEARTBEAT).wrapping_add(1));
         if has_failed {
-            self.shared.store(STATE, FAILED);
+            self.shared.write(STATE, FAILED);
         }
     }
 
@@ -108,7 +109,7 @@ impl StatsPage {
     pub(crate) fn close(&self) {
         // Whoever sees the log closed also sees its end.
         fence(Ordering::Release);
-        self.shared.store(STATE, CLOSED);
+        self.shared.write(STATE, CLOSED);
     }
 
     /// Shows a snapshot to other processes.

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use paperchase::{AppendError, ErrorKind, Expected, NewEvent, OpenError};
 
@@ -102,6 +103,16 @@ fn f20_a_failed_write_back_is_final_on_btrfs() {
     a_failed_write_back_is_final(Kind::Btrfs);
 }
 
+/// Lets the file system give up what it cannot write. A store to a page of a map that it has given
+/// up ends the process, and the log goes on to tell other processes that it lives.
+fn outlive_the_pages(folder: &File) {
+    for _ in 0..8 {
+        // It may say that it has failed.
+        _ = rustix::fs::syncfs(folder);
+        std::thread::sleep(Duration::from_millis(40));
+    }
+}
+
 /// A flush or all writes fail, and then the power is lost.
 fn a_failure_and_then_no_power(kind: Kind, fault: &Fault) {
     let Some(place) = Place::new(kind) else { return };
@@ -109,9 +120,11 @@ fn a_failure_and_then_no_power(kind: Kind, fault: &Fault) {
     let disk = FailingDisk::start(&place);
     let log = options().open(disk.fs().log()).unwrap();
     fill(&log, 0..ACKED);
+    let folder = File::open(disk.fs().path()).unwrap();
     disk.set(fault);
     let failed = submit(&log, ACKED).wait();
     assert!(matches!(failed, Err(AppendError::Failed(_))), "{failed:?}");
+    outlive_the_pages(&folder);
     let entries = disk.log();
     for _ in 0..5 {
         let flushed = flushed(&entries);
@@ -207,7 +220,7 @@ fn f27_a_slow_flush_fills_the_queue_and_fails_nothing() {
     let Some(place) = Place::new(Kind::Ext4) else { return };
     let disk = FailingDisk::start(&place);
     let log = options().queue_appends(8).open(disk.fs().log()).unwrap();
-    disk.set(&Fault::SlowFlushes(std::time::Duration::from_millis(300)));
+    disk.set(&Fault::SlowFlushes(Duration::from_millis(300)));
     let mut acks = Vec::new();
     let busy = loop {
         let event = NewEvent::new("Own", marked());

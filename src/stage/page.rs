@@ -1,10 +1,10 @@
-//! Owns the shared page of a log: how far it may be read and that its writer lives, told to other
-//! processes without a call of the operating system.
+//! Owns the shared page of a log: how far it may be read, told to other processes without a call of
+//! the operating system, and that its writer lives.
 //!
 //! Promises: a reader sees an identity and an end that were written together, or none. Publishing
-//! is a few stores: no lock, no allocation, no call. A page is only trusted by its own machine, in
-//! the run in which it was written. Assumes one writing process, and one thread at a time that
-//! publishes. Never tells of an event that is not durable.
+//! is a few stores: no lock, no allocation, no call; only the keeper's heartbeat is one. A page is
+//! only trusted by its own machine, in the run in which it was written. Assumes one writing
+//! process, and one thread at a time that publishes. Never tells of an event that is not durable.
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@
 //! holding anybody up; the hint follows what is durable. A full disk is told and tried again by
 //! itself (R11). Never touches a byte that is settled.
 
+mod pace;
 mod scrub;
 
 use std::io;
@@ -31,13 +32,11 @@ use crate::stage::meter::{CutMeter, ScrubMeter, StageMeter, moment};
 use crate::stage::page::StatsPage;
 use crate::stage::{Failure, Step};
 
+use pace::{Pace, least_ready};
 use scrub::Scrub;
 
 /// Zeros are synced in steps of so many bytes, each of which changes the file system's own records.
 const ZERO_SYNC: u64 = 16 << 20;
-/// How often the keeper looks how far a busy writer has come, so that it writes zeros in step with
-/// it: many at once fill the queue of the disk, in which the writer's syncs wait behind them.
-const PACE: Duration = Duration::from_millis(5);
 /// How old the hint may become while the log grows; also how soon a full disk is tried again.
 pub(crate) const HINT_AGE_MAX: Duration = Duration::from_millis(100);
 
@@ -69,8 +68,6 @@ pub(crate) struct Keeper {
     /// Nobody waited for what the disk refused last; whoever waits for it now has it tried at once.
     is_patient: bool,
     hint_due: Duration,
-    /// How far the writer had come in the active chunk at the last look.
-    written: u64,
     pace: Pace,
     scrub: Option<Scrub>,
 }
@@ -97,7 +94,6 @@ impl Keeper {
             retry_at,
             is_patient: false,
             hint_due,
-            written: 0,
             pace: Pace::default(),
             scrub,
         }
@@ -118,8 +114,11 @@ impl Keeper {
             }
         }
         let is_due = now >= self.retry_at || (self.is_patient && orders.need.is_some());
-        if self.shared.failure.get().is_none() && is_due {
-            match self.prepare(&orders) {
+        let may_prepare = self.shared.failure.get().is_none() && is_due;
+        let ahead = self.options.prepare_ahead;
+        if may_prepare {
+            let goal = self.pace.in_step(&orders, ahead);
+            match self.prepare(&orders, goal) {
                 Ok(true) => return self.worked(now),
                 Ok(false) => {}
                 Err(refusal) => return self.could_not_prepare(now, &orders, refusal),
@@ -133,9 +132,18 @@ impl Keeper {
             }
             return self.worked(now);
         }
-        let written = orders.active.written();
-        let is_busy = std::mem::replace(&mut self.written, written) != written;
-        self.scrub(now, if is_busy { self.hint_due.min(now + PACE) } else { self.hint_due })
+        if self.pace.is_quiet(now, &orders) && may_prepare {
+            let goal = self.pace.at_rest(&orders, ahead);
+            match self.prepare(&orders, goal) {
+                Ok(true) => {
+                    self.pace.go_on();
+                    return self.worked(now);
+                }
+                Ok(false) => {}
+                Err(refusal) => return self.could_not_prepare(now, &orders, refusal),
+            }
+        }
+        self.scrub(now, self.pace.next_look(self.hint_due))
     }
 
     /// Reads a piece of the sealed chunks, when that is wanted and due. Returns when to look again,
@@ -189,11 +197,11 @@ impl Keeper {
         Step::Worked
     }
 
-    /// Brings the room ahead of the writer to what is wanted, a step at a time.
-    fn prepare(&mut self, orders: &Orders) -> Result<bool, Refusal> {
+    /// Brings the room ahead of the writer to what is wanted, a step at a time: zeros up to `goal`,
+    /// counted from the start of the active chunk and on into the next, or what the writer needs.
+    fn prepare(&mut self, orders: &Orders, goal: u64) -> Result<bool, Refusal> {
         let ahead = self.options.prepare_ahead;
         let active = &orders.active;
-        let goal = self.pace.goal(orders, ahead);
         let wanted = match orders.need {
             Some(Need::Active(through)) => through.max(goal),
             _ => goal,
@@ -212,15 +220,16 @@ impl Keeper {
             Some(next) => next,
             None => self.create_next(active.number.next())?,
         };
-        let urgent = orders.need.is_some() || orders.next.is_none();
-        let worked = prepare_piece(&next, wanted, ZERO_SYNC, urgent)?;
+        let unknown = orders.next.is_none();
+        let step = if unknown { least_ready(ahead) } else { ZERO_SYNC };
+        let worked = prepare_piece(&next, wanted, step, unknown || orders.need.is_some())?;
         let least = match orders.need {
             Some(Need::Next(room)) => room,
             _ => least_ready(ahead),
         };
         // Also when nothing was left to prepare: an earlier, larger need may have left it here.
-        let unknown = orders.next.is_none() || orders.need.is_some();
-        let ready = unknown && next.prepared() >= least.min(next.capacity);
+        let ready =
+            (unknown || orders.need.is_some()) && next.prepared() >= least.min(next.capacity);
         if ready {
             self.preparing = None;
             self.shared.supply.prepared(Some(next));
@@ -281,8 +290,7 @@ fn prepare_piece(file: &ChunkFile, wanted: u64, step: u64, urgent: bool) -> Resu
     Ok(true)
 }
 
-/// How far the next chunk is to be prepared: as far as the goal lies behind the active one, but not
-/// before a quarter of that is full, so that a small log stays small, and in step from then on.
+/// How far the next chunk is to be prepared: as far as the goal lies behind the active one.
 ///
 /// Nothing before the active chunk itself has a durable group: otherwise a loss of power could
 /// leave two files without a header at the end of the log.
@@ -291,50 +299,11 @@ fn wanted_of_next(orders: &Orders, goal: u64, ahead: u64) -> Option<u64> {
     if orders.place.chunk != active.number {
         return None;
     }
-    let grown = active.written().checked_sub(active.capacity / 4);
-    let behind = grown.zip(goal.checked_sub(active.capacity));
-    let behind = behind.map(|(grown, behind)| behind.min(paced(grown)).max(least_ready(ahead)));
+    let behind = goal.checked_sub(active.capacity).filter(|behind| *behind > 0);
     match orders.need {
         Some(Need::Next(room)) => Some(room.max(behind.unwrap_or(ahead))),
         _ => behind,
     }
-}
-
-/// How far zeros are to reach: three bytes go with two of the log, so that from about the third
-/// chunk on each lies ready as a whole when it becomes active. Preparing a file that is being
-/// written costs the writer's syncs a wait for those zeros; preparing another file does not. Zeros
-/// in a hurry would cost them the disk.
-#[derive(Debug, Default)]
-struct Pace {
-    /// The active chunk, how far it was written when the keeper first saw it, and how many bytes
-    /// had zeros then, with those of the next chunk.
-    chunk: Option<ChunkNumber>,
-    written: u64,
-    zeroed: u64,
-}
-
-impl Pace {
-    /// How far zeros are to reach, counted from the start of the active chunk and on into the next.
-    fn goal(&mut self, orders: &Orders, ahead: u64) -> u64 {
-        let active = &orders.active;
-        let written = active.written();
-        if self.chunk != Some(active.number) {
-            let next = orders.next.as_ref().map_or(0, |next| next.zeroed());
-            *self = Self { chunk: Some(active.number), written, zeroed: active.zeroed() + next };
-        }
-        let grown = written.saturating_sub(self.written);
-        (written + ahead).max(self.zeroed + paced(grown))
-    }
-}
-
-/// Bytes of zeros that go with so many bytes of the log.
-fn paced(grown: u64) -> u64 {
-    grown + grown / 2
-}
-
-/// How much of the next chunk must be ready before the writer may be given it.
-fn least_ready(ahead: u64) -> u64 {
-    ahead / 8
 }
 
 /// Writes the sections and the footer of a full chunk whose events are all indexed, and maps it

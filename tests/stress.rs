@@ -126,7 +126,8 @@ fn an_open_loop_follows_its_plan_and_loses_nothing() {
 #[test]
 fn mixes_readers_and_subscribers_are_measured_and_nothing_is_lost() {
     let line = "--rate 300 --clients 2 --size lognormal:100:1 --batch uniform:1..3 --streams 20 \
-        --skew zipf:1 --conditions 50 --readers 1 --subscribers 2 --fill 2000 --seconds 1 \
+        --skew zipf:1 --conditions 50 --readers 1 --subscribers 2 --fill 2000 --rest 0.1 \
+        --seconds 1 \
         --warmup 0.1 --cooldown 60 --when-full retry --durability os";
     let (_, report) = report_even_void(line);
     check(&report);
@@ -144,7 +145,7 @@ fn mixes_readers_and_subscribers_are_measured_and_nothing_is_lost() {
     assert_eq!(driven["read"]["samples"], counts["reads"]);
     let phases = driven["phases"].as_array().expect("a list of phases");
     let names: Vec<_> = phases.iter().filter_map(|phase| phase["name"].as_str()).collect();
-    assert_eq!(names, ["fill", "warm-up", "measure", "cool-down"]);
+    assert_eq!(names, ["fill", "rest", "warm-up", "measure", "cool-down"]);
 }
 
 #[test]

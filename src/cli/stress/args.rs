@@ -40,6 +40,7 @@ const SWEEP_PIPELINE: u32 = 1024;
 Examples:
   paperchase stress
   paperchase stress --clients 64 --async --seconds 60 --warmup 5 --probe
+  paperchase stress --clients 64 --fill 4000000 --rest 20 --seconds 2 --chunk-size 512MiB
   paperchase stress --rate 20000 --seconds 60 --probe --hlog run.hlog
   paperchase stress --rate 5000 --size lognormal:512:1 --batch uniform:1..4 --streams 1000 \\
       --skew zipf:1 --conditions 20 --readers 1 --subscribers 1
@@ -106,6 +107,10 @@ pub(in super::super) struct Args {
     #[arg(long, value_name = "N", default_value = "0", value_parser = super::super::args::number)]
     #[arg(help_heading = "Phases")]
     pub(super) fill: u64,
+    /// Rest after them, in which the log prepares space as it does whenever it is quiet.
+    #[arg(long, value_name = "S", default_value = "0", value_parser = seconds)]
+    #[arg(help_heading = "Phases")]
+    pub(super) rest: Duration,
     /// Length of the part before the measured one.
     #[arg(long, value_name = "S", default_value = "1", value_parser = seconds)]
     #[arg(help_heading = "Phases")]

@@ -66,6 +66,7 @@ fn settings(args: &Args, options: &Options) -> Settings {
         subscribers: args.subscribers,
         subscriptions: args.subscriptions,
         fill_events: args.fill,
+        rest_s: args.rest.as_secs_f64(),
         warmup_s: args.warmup.as_secs_f64(),
         seconds: args.seconds.as_secs_f64(),
         cooldown_s: args.cooldown.as_secs_f64(),
@@ -101,9 +102,13 @@ fn title(args: &Args, settings: &Settings) -> String {
         Mode::Open => "open loop",
         Mode::Sweep => "sweep of open loops",
     };
+    let before = match settings.rest_s > 0.0 {
+        true => format!("a rest of {} s and ", settings.rest_s),
+        false => String::new(),
+    };
     format!(
-        "paperchase {} stress: {kind}, durability {durability}, {load}, \
-         {batch} x {size} bytes an append, {seconds} s after {warmup_s} s of warm-up",
+        "paperchase {} stress: {kind}, durability {durability}, {load}, {batch} x {size} bytes \
+         an append, {seconds} s after {before}{warmup_s} s of warm-up",
         env!("CARGO_PKG_VERSION")
     )
 }

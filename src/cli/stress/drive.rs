@@ -138,6 +138,8 @@ fn drive(log: &Log, bench: Bench<'_>, kind: Kind) -> Driven {
     let (args, clock) = (bench.args, bench.clock);
     let began = now(clock);
     let filled = fill(log, bench);
+    let ended_fill = now(clock);
+    rest(bench);
     let start = now(clock) + LEAD;
     let measured = start + nanos(args.warmup);
     let end = match kind {
@@ -182,7 +184,7 @@ fn drive(log: &Log, bench: Bench<'_>, kind: Kind) -> Driven {
         driven.recorded = recorder.join().unwrap_or_default();
         let measured_to = window.end().max(measured);
         driven.seconds = seconds_between(measured, measured_to);
-        driven.phases = phases([began, start, measured, measured_to, ended]);
+        driven.phases = phases(args, [began, ended_fill, start, measured, measured_to, ended]);
         driven
     })
 }
@@ -201,16 +203,30 @@ fn seconds_between(start: u64, end: u64) -> f64 {
     Duration::from_nanos(end.saturating_sub(start)).as_secs_f64()
 }
 
-/// The parts of a run between five moments; what took no time is left out.
-fn phases(moments: [u64; 5]) -> Vec<Phase> {
-    let names = ["fill", "warm-up", "measure", "cool-down"];
+/// The parts of a run between six moments; what was not asked for is left out.
+fn phases(args: &Args, moments: [u64; 6]) -> Vec<Phase> {
+    let names = ["fill", "rest", "warm-up", "measure", "cool-down"];
+    let asked = [args.fill > 0, !args.rest.is_zero(), true, true, true];
     let parts = names.into_iter().zip(moments.windows(2));
+    let parts = parts.zip(asked).filter_map(|(part, asked)| asked.then_some(part));
     let phase = |(name, part): (&str, &[u64])| Phase {
         name: name.to_owned(),
         start_s: seconds_between(moments[0], part[0]),
         seconds: seconds_between(part[0], part[1]),
     };
     parts.map(phase).filter(|phase| phase.seconds > 0.0).collect()
+}
+
+/// Leaves the log alone for as long as was asked.
+fn rest(bench: Bench<'_>) {
+    let end = now(bench.clock) + nanos(bench.args.rest);
+    while !bench.interrupted.load(Ordering::Relaxed) {
+        let left = Duration::from_nanos(end.saturating_sub(now(bench.clock)));
+        if left.is_zero() {
+            return;
+        }
+        std::thread::sleep(left.min(LOOK));
+    }
 }
 
 /// Appends what is to be there before the load, as one client more.

@@ -155,6 +155,8 @@ pub(super) struct Settings {
     /// Idle subscriptions.
     pub(super) subscriptions: u32,
     pub(super) fill_events: u64,
+    #[serde(default)]
+    pub(super) rest_s: f64,
     pub(super) warmup_s: f64,
     pub(super) seconds: f64,
     pub(super) cooldown_s: f64,
@@ -171,7 +173,7 @@ pub(super) struct Loop {
     pub(super) kind: Mode,
     /// Why the figures are void; empty when they may be quoted.
     pub(super) void: Vec<String>,
-    /// In their order: fill, warm-up, measure, cool-down.
+    /// In their order: fill, rest, warm-up, measure, cool-down.
     pub(super) phases: Vec<Phase>,
     /// What an open loop was to send in the measured time.
     pub(super) planned: Option<Rate>,
@@ -220,7 +222,7 @@ impl Loop {
 /// One part of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Phase {
-    /// `fill`, `warm-up`, `measure` or `cool-down`.
+    /// `fill`, `rest`, `warm-up`, `measure` or `cool-down`.
     pub(super) name: String,
     /// Since the load began.
     pub(super) start_s: f64,

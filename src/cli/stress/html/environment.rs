@@ -121,8 +121,9 @@ fn settings(settings: &Settings) -> Vec<(&'static str, String)> {
     told.push((
         "phases",
         format!(
-            "fill {} events, warm-up {} s, measure {} s, cool-down up to {} s",
+            "fill {} events, rest {} s, warm-up {} s, measure {} s, cool-down up to {} s",
             count(settings.fill_events),
+            settings.rest_s,
             settings.warmup_s,
             settings.seconds,
             settings.cooldown_s

@@ -156,11 +156,14 @@ fn a_slow_keeper_is_named() {
     }
     case.clock.advance(MS * 80);
     assert_eq!(case.verdict().cause(), Cause::Space, "while it lasts");
-    while case.engine.keeper.step() == Step::Worked {}
+    while case.engine.core.supply.orders().need.is_some() {
+        case.engine.keeper.step();
+    }
     while case.engine.writer.step() == Step::Worked {}
     let verdict = case.verdict();
     assert_eq!(verdict.cause(), Cause::Space);
-    assert!(verdict.findings[0].evidence[0].starts_with("waits for space: 1 of them, median 81"));
+    let evidence = &verdict.findings[0].evidence[0];
+    assert!(evidence.starts_with("waits for space: 1 of them, median 81"), "{evidence}");
 }
 
 /// A waker that takes its time.

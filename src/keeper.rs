@@ -28,7 +28,7 @@ use crate::index::segments::{Segment, Segments};
 use crate::index::table::{self, SealedPlace, Table};
 use crate::options::Options;
 use crate::position::ChunkNumber;
-use crate::stage::meter::{CutMeter, ScrubMeter, StageMeter, moment};
+use crate::stage::meter::{CutMeter, DiskMeter, ScrubMeter, StageMeter, moment};
 use crate::stage::page::StatsPage;
 use crate::stage::{Failure, Step};
 
@@ -50,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) page: Arc<StatsPage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) meter: Arc<StageMeter>,
+    pub(crate) disk_meter: Arc<DiskMeter>,
     pub(crate) scrub: Arc<ScrubMeter>,
     pub(crate) cuts: Arc<CutMeter>,
 }
@@ -208,7 +209,9 @@ impl Keeper {
         };
         let (before, waits_for_next) =
             (active.prepared(), matches!(orders.need, Some(Need::Next(_))));
-        if !waits_for_next && prepare_piece(active, wanted, ahead / 2, orders.need.is_some())? {
+        if !waits_for_next
+            && self.prepare_piece(active, wanted, ahead / 2, orders.need.is_some())?
+        {
             let short = matches!(orders.need, Some(Need::Active(end)) if end > active.prepared());
             if !short && active.prepared() > before {
                 self.shared.supply.prepared(None);
@@ -222,7 +225,7 @@ impl Keeper {
         };
         let unknown = orders.next.is_none();
         let step = if unknown { least_ready(ahead) } else { ZERO_SYNC };
-        let worked = prepare_piece(&next, wanted, step, unknown || orders.need.is_some())?;
+        let worked = self.prepare_piece(&next, wanted, step, unknown || orders.need.is_some())?;
         let least = match orders.need {
             Some(Need::Next(room)) => room,
             _ => least_ready(ahead),
@@ -235,6 +238,37 @@ impl Keeper {
             self.shared.supply.prepared(Some(next));
         }
         Ok(worked || ready)
+    }
+
+    /// Brings a file a piece nearer to lie ready as far as is wanted, unless less than a piece is
+    /// missing and nothing is urgent. Zeros are synced `step` bytes at a time. Whether there was
+    /// anything to do.
+    fn prepare_piece(
+        &self,
+        file: &ChunkFile,
+        wanted: u64,
+        step: u64,
+        urgent: bool,
+    ) -> Result<bool, Refusal> {
+        let wanted = wanted.min(file.capacity);
+        let step = step.min(ZERO_SYNC);
+        let missing = wanted.saturating_sub(file.zeroed());
+        let unsynced = file.zeroed().saturating_sub(file.prepared());
+        let to_the_end = urgent || wanted == file.capacity;
+        let told = |error| {
+            let doing = format!("prepare {}", file_name(file.number));
+            Refusal { error, doing, is_final: true }
+        };
+        if unsynced >= step || (unsynced > 0 && missing == 0 && to_the_end) {
+            file.finish_zeros().map_err(told)?;
+        } else if missing >= step.min(ZERO_PIECE as u64) || (missing > 0 && to_the_end) {
+            let before = file.zeroed();
+            file.zero(wanted).map_err(told)?;
+            self.shared.disk_meter.zeros.add(file.zeroed() - before);
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     fn create_next(&mut self, number: ChunkNumber) -> Result<Arc<ChunkFile>, Refusal> {
@@ -265,29 +299,6 @@ impl Keeper {
         self.shared.segments.replace(Arc::new(sealed));
         Ok(())
     }
-}
-
-/// Brings a file a piece nearer to lie ready as far as is wanted, unless less than a piece is
-/// missing and nothing is urgent. Zeros are synced `step` bytes at a time. Whether there was
-/// anything to do.
-fn prepare_piece(file: &ChunkFile, wanted: u64, step: u64, urgent: bool) -> Result<bool, Refusal> {
-    let wanted = wanted.min(file.capacity);
-    let step = step.min(ZERO_SYNC);
-    let missing = wanted.saturating_sub(file.zeroed());
-    let unsynced = file.zeroed().saturating_sub(file.prepared());
-    let to_the_end = urgent || wanted == file.capacity;
-    let told = |error| {
-        let doing = format!("prepare {}", file_name(file.number));
-        Refusal { error, doing, is_final: true }
-    };
-    if unsynced >= step || (unsynced > 0 && missing == 0 && to_the_end) {
-        file.finish_zeros().map_err(told)?;
-    } else if missing >= step.min(ZERO_PIECE as u64) || (missing > 0 && to_the_end) {
-        file.zero(wanted).map_err(told)?;
-    } else {
-        return Ok(false);
-    }
-    Ok(true)
 }
 
 /// How far the next chunk is to be prepared: as far as the goal lies behind the active one.

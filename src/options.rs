@@ -179,8 +179,10 @@ impl Options {
         self
     }
 
-    /// At least how many bytes ahead of the writer files are kept zero-filled and synced; a log
-    /// that grows on has them further ahead. Default 32 MiB.
+    /// At least how many bytes ahead of the writer files are kept zero-filled and synced. A log
+    /// that grows has them further ahead, and in quiet moments as many bytes again as it has grown
+    /// since it was opened, at most the rest of its newest chunk and all of the next. Default
+    /// 32 MiB.
     #[must_use]
     pub fn prepare_ahead(mut self, bytes: u64) -> Self {
         self.prepare_ahead = bytes;

@@ -128,9 +128,12 @@ impl Supply {
         }
     }
 
-    /// How often the writer had to wait for room.
-    pub(crate) fn waits(&self) -> u64 {
-        self.state().waits
+    /// How often the writer had to wait for room, and how many bytes lie ready ahead of it.
+    pub(crate) fn room(&self) -> (u64, u64) {
+        let state = self.state();
+        let active = state.active.prepared().saturating_sub(state.active.written());
+        let next = state.next.as_ref().map_or(0, |next| next.prepared());
+        (state.waits, active + next)
     }
 
     /// The writer tells how far the log is durable.
@@ -269,7 +272,7 @@ mod tests {
         assert!(supply.need(Need::Active(1)));
         supply.prepared(None);
         assert!(!supply.need(Need::Active(1)));
-        assert_eq!(supply.waits(), 2, "a need that goes on is one wait");
+        assert_eq!(supply.room().0, 2, "a need that goes on is one wait");
     }
 
     /// The writer has appends to refuse then. Who waits wrongly here waits for ever.

@@ -136,6 +136,7 @@ pub(super) mod tests {
             "writer",
             "disk: write",
             "disk: sync",
+            "disk: zeros",
             "group queue",
             "chaser",
             "wakes",

@@ -175,6 +175,7 @@ impl Core {
             page: Arc::clone(&self.page),
             clock: Arc::clone(&self.clock),
             meter: Arc::clone(&self.meters.keeper),
+            disk_meter: Arc::clone(&self.meters.disk),
             scrub: Arc::clone(&self.meters.scrub),
             cuts: Arc::clone(&self.meters.cuts),
         }
@@ -210,7 +211,7 @@ impl Core {
         let releases = self.meters.path.releases.snapshot();
         let chaser = self.meters.chaser.snapshot(clock);
         let groups = self.groups.stats();
-        let disk = self.meters.disk.snapshot(self.supply.waits(), clock);
+        let disk = self.meters.disk.snapshot(self.supply.room(), clock);
         let writer = self.meters.writer.snapshot(clock);
         let appends = self.appends.stats();
         Stats {

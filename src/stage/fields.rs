@@ -83,6 +83,8 @@ fn visit_disk(stats: &mut Stats, to: &mut Visit<'_>) {
         ("flushes_deadline", &mut disk.flushes_deadline),
         ("flushes_size", &mut disk.flushes_size),
         ("waits_for_chunk", &mut disk.waits_for_chunk),
+        ("zeros", &mut disk.zeros),
+        ("ready", &mut disk.ready),
         ("refused", &mut disk.refused),
     ] {
         number(to, ("disk", name), count);

@@ -134,7 +134,7 @@ impl CutMeter {
 /// its hands, each of which waits for one flush.
 const FLUSHES_KEPT: usize = 4096;
 
-/// The writer's counters of the disk.
+/// What writer and keeper count of the disk.
 #[derive(Debug)]
 pub(crate) struct DiskMeter {
     pub(crate) groups: Counter,
@@ -144,6 +144,8 @@ pub(crate) struct DiskMeter {
     pub(crate) flushes_deadline: Counter,
     pub(crate) flushes_size: Counter,
     pub(crate) refused: Counter,
+    /// Bytes of zeros that the keeper wrote.
+    pub(crate) zeros: Counter,
     room_waits: Recorder,
     writes: Recorder,
     syncs: Recorder,
@@ -164,6 +166,7 @@ impl Default for DiskMeter {
             flushes_deadline: Counter::default(),
             flushes_size: Counter::default(),
             refused: Counter::default(),
+            zeros: Counter::default(),
             room_waits: Recorder::default(),
             writes: Recorder::default(),
             syncs: Recorder::default(),
@@ -219,7 +222,8 @@ impl DiskMeter {
     }
 
     /// The figures now, read against the order in which they grow.
-    pub(crate) fn snapshot(&self, waits_for_chunk: u64, clock: &dyn Clock) -> DiskStats {
+    pub(crate) fn snapshot(&self, room: (u64, u64), clock: &dyn Clock) -> DiskStats {
+        let (waits_for_chunk, ready) = room;
         let reasons = [&self.flushes_idle, &self.flushes_deadline, &self.flushes_size];
         let [flushes_idle, flushes_deadline, flushes_size] = reasons.map(Counter::get);
         let ongoing = self.ongoing.load(Ordering::Relaxed);
@@ -231,6 +235,8 @@ impl DiskMeter {
             flushes_deadline,
             flushes_size,
             waits_for_chunk,
+            zeros: self.zeros.get(),
+            ready,
             refused: self.refused.get(),
             room_waits: self.room_waits.snapshot(),
             events_per_flush: CountHistogram(self.events_per_flush.snapshot()),
@@ -300,10 +306,10 @@ mod tests {
         for work in [DiskWork::Write, DiskWork::Sync, DiskWork::Room] {
             meter.begin(work, clock.monotonic());
             clock.advance(Duration::from_secs(4));
-            let stats = meter.snapshot(0, &clock);
+            let stats = meter.snapshot((0, 0), &clock);
             assert_eq!(stats.ongoing, Some((work, Duration::from_secs(4))));
             meter.end(work, Duration::from_secs(4));
-            assert_eq!(meter.snapshot(0, &clock).ongoing, None);
+            assert_eq!(meter.snapshot((0, 0), &clock).ongoing, None);
         }
     }
 }

@@ -251,6 +251,10 @@ pub struct DiskStats {
     pub flushes_size: u64,
     /// How often the writer had to wait until zeros lay ready, or a chunk.
     pub waits_for_chunk: u64,
+    /// Bytes of zeros that were written ahead.
+    pub zeros: u64,
+    /// Bytes that lie ready ahead of the writer at this moment.
+    pub ready: u64,
     /// Appends that the writer refused because there was no space, or because the log has failed.
     pub refused: u64,
     /// How long it waited.
@@ -277,6 +281,8 @@ impl DiskStats {
             flushes_deadline: count.flushes_deadline.saturating_sub(before.flushes_deadline),
             flushes_size: count.flushes_size.saturating_sub(before.flushes_size),
             waits_for_chunk: count.waits_for_chunk.saturating_sub(before.waits_for_chunk),
+            zeros: count.zeros.saturating_sub(before.zeros),
+            ready: count.ready,
             refused: count.refused.saturating_sub(before.refused),
             room_waits: count.room_waits.since(&before.room_waits),
             writes: count.writes.since(&before.writes),

@@ -250,16 +250,22 @@ impl<'a> Case<'a> {
             disk.flushes_deadline,
             disk.flushes_size
         );
+        let zeros = format!(
+            "zeros ahead: {:.1} MB/s written beside them, {:.0} MB lie ready",
+            per_second(disk.zeros, self.between.uptime) / 1e6,
+            disk.ready as f64 / 1e6
+        );
         let lag = self.now.durable.since(self.now.visible);
         let (line, mut evidence) = match cause {
             Cause::Sync => {
                 let syncs = format!("syncs: {}", each(&disk.syncs));
-                (format!("the disk: {share} % of the time is spent in syncs"), vec![syncs, flushes])
+                let line = format!("the disk: {share} % of the time is spent in syncs");
+                (line, vec![syncs, flushes, zeros])
             }
             Cause::Write => {
                 let writes = format!("writes: {}", each(&disk.writes));
                 let line = format!("the disk: {share} % of the time is spent in writes");
-                (line, vec![writes, flushes])
+                (line, vec![writes, flushes, zeros])
             }
             Cause::Space => {
                 let waits = format!("waits for space: {}", each(&disk.room_waits));

@@ -94,6 +94,8 @@ pub(super) fn disk(before: &DiskStats, after: &DiskStats, seconds: f64, payload:
         sync_ns_per_flush: per(nanos(synced) as f64, flushes as f64),
         sync_max_ns: nanos(after.syncs.max()),
         waits_for_chunk: after.waits_for_chunk.saturating_sub(before.waits_for_chunk),
+        zeros: after.zeros.saturating_sub(before.zeros),
+        ready: [before.ready, after.ready],
     }
 }
 
@@ -149,7 +151,7 @@ mod tests {
         assert_eq!((found.cause.as_str(), found.findings.len()), ("sync", 1));
         let finding = &found.findings[0];
         assert_eq!(finding.line, "the disk: 80 % of the time is spent in syncs");
-        assert!(!finding.advice.is_empty() && finding.evidence.len() == 4, "{finding:?}");
+        assert!(!finding.advice.is_empty() && finding.evidence.len() == 5, "{finding:?}");
         assert!(finding.evidence.iter().all(|line| !line.contains("mean")), "{finding:?}");
         assert_eq!(verdict(&at(7_000, 1_000), &at(8_000, 1_000)).unwrap().cause, "idle");
         assert_eq!(verdict(&at(7_000, 1_000), &at(7_001, 2_000)), None);
@@ -202,6 +204,8 @@ mod tests {
             writes: self::times(1, 100 * times),
             syncs: self::times(1, 800 * times),
             waits_for_chunk: times,
+            zeros: 400_000 * times,
+            ready: 1_000 / times,
             ..DiskStats::default()
         };
         let figures = disk(&at(1), &at(3), 0.5, 256.0);
@@ -221,6 +225,8 @@ mod tests {
             sync_ns_per_flush: 80_000.0,
             sync_max_ns: 2_400_000,
             waits_for_chunk: 2,
+            zeros: 800_000,
+            ready: [1_000, 333],
         };
         assert_eq!(figures, expected);
         assert_eq!(disk(&at(1), &at(1), 0.0, 0.0).events_per_flush, 0.0);

@@ -335,6 +335,12 @@ pub(super) struct Disk {
     pub(super) sync_max_ns: u64,
     /// How often the writer had to wait until zeros lay ready, or a chunk.
     pub(super) waits_for_chunk: u64,
+    /// Bytes of zeros that the log wrote ahead of itself.
+    #[serde(default)]
+    pub(super) zeros: u64,
+    /// Bytes that lay ready when the measured time began and when it ended.
+    #[serde(default)]
+    pub(super) ready: [u64; 2],
 }
 
 /// What the block device under the log did in the measured time, for whomever.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::super::look::Pair;
 use super::super::show;
 use crate::stage::verdict::short;
-use crate::{Histogram, StageStats, Stats};
+use crate::{DiskStats, Histogram, StageStats, Stats};
 
 /// Titles of the stages. `>` marks a column of numbers.
 pub(super) const STAGES: [&str; 8] =
@@ -73,6 +73,7 @@ fn head(pair: &Pair, between: &Stats) -> Vec<String> {
 
 fn stages(between: &Stats) -> Vec<Row> {
     let Stats { appends, groups, writer, chaser, keeper, disk, subscribers, .. } = between;
+    let [writes, syncs, zeros] = disk_rows(disk, between.uptime);
     let all = between.uptime;
     let none = || "-".to_owned();
     let rate = |count: u64, what: &str| format!("{}/s {what}", show::count(show::rate(count, all)));
@@ -90,20 +91,9 @@ fn stages(between: &Stats) -> Vec<Row> {
             [count(writer.errors), rate(writer.service.count(), "groups")],
             &writer.service,
         ),
-        row(
-            ["disk: write".into(), share(&disk.writes, all), none()],
-            [none(), format!("{}/s", show::size(show::rate(disk.bytes, all)))],
-            &disk.writes,
-        ),
-        row(
-            [
-                "disk: sync".into(),
-                share(&disk.syncs, all),
-                format!("{:.1} events each", disk.events_per_flush.mean()),
-            ],
-            [none(), rate(disk.syncs.count(), "syncs")],
-            &disk.syncs,
-        ),
+        writes,
+        syncs,
+        zeros,
         row(
             ["group queue".into(), none(), places(groups.length, groups.capacity)],
             [count(groups.rejected), rate(groups.popped, "groups")],
@@ -135,6 +125,31 @@ fn stages(between: &Stats) -> Vec<Row> {
                 format!("{} of {} behind", count(subscribers.behind), count(subscribers.count)),
             ],
             [none(), format!("{} events at most", count(subscribers.lag_max))],
+            &Histogram::default(),
+        ),
+    ]
+}
+
+fn disk_rows(disk: &DiskStats, all: Duration) -> [Row; 3] {
+    let none = || "-".to_owned();
+    [
+        row(
+            ["disk: write".into(), share(&disk.writes, all), none()],
+            [none(), format!("{}/s", show::size(show::rate(disk.bytes, all)))],
+            &disk.writes,
+        ),
+        row(
+            [
+                "disk: sync".into(),
+                share(&disk.syncs, all),
+                format!("{:.1} events each", disk.events_per_flush.mean()),
+            ],
+            [none(), format!("{}/s syncs", show::count(show::rate(disk.syncs.count(), all)))],
+            &disk.syncs,
+        ),
+        row(
+            ["disk: zeros".into(), none(), format!("{} ready", show::size(disk.ready))],
+            [none(), format!("{}/s", show::size(show::rate(disk.zeros, all)))],
             &Histogram::default(),
         ),
     ]

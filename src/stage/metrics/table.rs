@@ -213,6 +213,12 @@ pub(super) static METRICS: &[Metric] = &[
         "How long the writer waited for prepared space",
         |stats| one(Times(&stats.disk.room_waits)),
     ),
+    counter("paperchase_disk_zeros_bytes_total", "", "Bytes of zeros written ahead", |stats| {
+        one(Count(stats.disk.zeros))
+    }),
+    gauge("paperchase_disk_ready_bytes", "", "Bytes that lie ready ahead of the writer", |stats| {
+        one(Count(stats.disk.ready))
+    }),
     gauge(
         "paperchase_disk_ongoing_seconds",
         "work",

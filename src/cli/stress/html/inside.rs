@@ -149,6 +149,15 @@ fn disk(driven: &Loop) -> String {
         ),
         ("longest sync", format!("{} since the log was opened", time(disk.sync_max_ns))),
         ("waits for a chunk", count(disk.waits_for_chunk)),
+        (
+            "zeros",
+            format!(
+                "{} written ahead; {} lay ready before, {} after",
+                size(disk.zeros),
+                size(disk.ready[0]),
+                size(disk.ready[1])
+            ),
+        ),
     ];
     if let Some(device) = &driven.device {
         let flushes = device.flushes.map(|number| format!(", {} flushes", count(number)));

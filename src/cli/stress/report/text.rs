@@ -210,6 +210,12 @@ impl Lines {
             number(disk.write_amplification),
             count(disk.waits_for_chunk),
         ));
+        self.say(format!(
+            "zeros    {} written ahead; {} lay ready before, {} after",
+            size(disk.zeros),
+            size(disk.ready[0]),
+            size(disk.ready[1]),
+        ));
         if let Some(device) = &driven.device {
             self.say(format!(
                 "device   {}: {} written in {} writes, {} bytes per payload byte (all processes)",

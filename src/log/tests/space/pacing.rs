@@ -146,6 +146,8 @@ fn a_log_that_has_rested_needs_no_zeros_for_a_quarter_of_a_chunk() {
     log.rest(2000);
     let (ready, from) = (made_ready(&log.engine), log.written());
     assert_eq!(ready, 5 * CHUNK, "the active chunk and the next are whole");
+    let disk = log.engine.core.stats().disk;
+    assert_eq!((disk.ready, disk.zeros), (ready - from, ready - AHEAD));
     while log.written() < 4 * CHUNK + CHUNK / 4 - SIZE as u64 {
         log.append();
         assert_eq!(made_ready(&log.engine), ready, "zeros at {} after {from}", log.written());

@@ -1,5 +1,5 @@
-//! Owns the keeper's step, the control plane: zeros ahead of the writer, the next chunk, sealing,
-//! the hint, and, when nothing else is to do, the scrub.
+//! Owns the keeper's step, the control plane: the hint, zeros ahead of the writer, the next chunk,
+//! sealing, and, when nothing else is to do, more zeros and the scrub.
 //!
 //! Promises: the writer finds room ready in steady state; a full chunk gets its index without
 //! holding anybody up; the hint follows what is durable. A full disk is told and tried again by
@@ -37,6 +37,10 @@ use scrub::Scrub;
 
 /// Zeros are synced in steps of so many bytes, each of which changes the file system's own records.
 const ZERO_SYNC: u64 = 16 << 20;
+/// The same in quiet moments: what comes to the disk in between waits for no more than that.
+const REST_SYNC: u64 = 1 << 20;
+/// When zeros that nobody needs yet are tried again on a disk that had no space for them.
+const REST_RETRY: Duration = Duration::from_secs(10);
 /// How old the hint may become while the log grows; also how soon a full disk is tried again.
 pub(crate) const HINT_AGE_MAX: Duration = Duration::from_millis(100);
 
@@ -68,6 +72,8 @@ pub(crate) struct Keeper {
     retry_at: Duration,
     /// Nobody waited for what the disk refused last; whoever waits for it now has it tried at once.
     is_patient: bool,
+    /// Not before this moment are zeros written that nobody needs yet.
+    rest_at: Duration,
     hint_due: Duration,
     pace: Pace,
     scrub: Option<Scrub>,
@@ -94,6 +100,7 @@ impl Keeper {
             preparing: None,
             retry_at,
             is_patient: false,
+            rest_at: Duration::ZERO,
             hint_due,
             pace: Pace::default(),
             scrub,
@@ -119,7 +126,7 @@ impl Keeper {
         let ahead = self.options.prepare_ahead;
         if may_prepare {
             let goal = self.pace.in_step(&orders, ahead);
-            match self.prepare(&orders, goal) {
+            match self.prepare(&orders, goal, ZERO_SYNC) {
                 Ok(true) => return self.worked(now),
                 Ok(false) => {}
                 Err(refusal) => return self.could_not_prepare(now, &orders, refusal),
@@ -133,14 +140,19 @@ impl Keeper {
             }
             return self.worked(now);
         }
-        if self.pace.is_quiet(now, &orders) && may_prepare {
+        let is_quiet = self.pace.is_quiet(now, &orders) && !self.shared.disk_meter.is_at_work();
+        if is_quiet && may_prepare && now >= self.rest_at && !self.shared.supply.is_stopped() {
             let goal = self.pace.at_rest(&orders, ahead);
-            match self.prepare(&orders, goal) {
+            match self.prepare(&orders, goal, REST_SYNC) {
                 Ok(true) => {
-                    self.pace.go_on();
+                    self.pace.go_on(self.shared.clock.monotonic());
                     return self.worked(now);
                 }
                 Ok(false) => {}
+                // Nobody needs it, so it is no sign of a full disk to anybody.
+                Err(refusal) if is_full(&refusal.error) || !refusal.is_final => {
+                    self.rest_at = now + REST_RETRY;
+                }
                 Err(refusal) => return self.could_not_prepare(now, &orders, refusal),
             }
         }
@@ -200,7 +212,8 @@ impl Keeper {
 
     /// Brings the room ahead of the writer to what is wanted, a step at a time: zeros up to `goal`,
     /// counted from the start of the active chunk and on into the next, or what the writer needs.
-    fn prepare(&mut self, orders: &Orders, goal: u64) -> Result<bool, Refusal> {
+    /// They are synced after `most` bytes of them at the latest.
+    fn prepare(&mut self, orders: &Orders, goal: u64, most: u64) -> Result<bool, Refusal> {
         let ahead = self.options.prepare_ahead;
         let active = &orders.active;
         let wanted = match orders.need {
@@ -209,9 +222,8 @@ impl Keeper {
         };
         let (before, waits_for_next) =
             (active.prepared(), matches!(orders.need, Some(Need::Next(_))));
-        if !waits_for_next
-            && self.prepare_piece(active, wanted, ahead / 2, orders.need.is_some())?
-        {
+        let step = most.min(ahead / 2);
+        if !waits_for_next && self.prepare_piece(active, wanted, step, orders.need.is_some())? {
             let short = matches!(orders.need, Some(Need::Active(end)) if end > active.prepared());
             if !short && active.prepared() > before {
                 self.shared.supply.prepared(None);
@@ -224,7 +236,7 @@ impl Keeper {
             None => self.create_next(active.number.next())?,
         };
         let unknown = orders.next.is_none();
-        let step = if unknown { least_ready(ahead) } else { ZERO_SYNC };
+        let step = if unknown { most.min(least_ready(ahead)) } else { most };
         let worked = self.prepare_piece(&next, wanted, step, unknown || orders.need.is_some())?;
         let least = match orders.need {
             Some(Need::Next(room)) => room,
@@ -251,7 +263,6 @@ impl Keeper {
         urgent: bool,
     ) -> Result<bool, Refusal> {
         let wanted = wanted.min(file.capacity);
-        let step = step.min(ZERO_SYNC);
         let missing = wanted.saturating_sub(file.zeroed());
         let unsynced = file.zeroed().saturating_sub(file.prepared());
         let to_the_end = urgent || wanted == file.capacity;

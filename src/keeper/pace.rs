@@ -1,9 +1,9 @@
 //! Owns how far zeros are to reach ahead of the writer, and when they are written.
 //!
 //! Promises: room lies ready before the writer comes to it, and from about the third chunk on each
-//! chunk is whole when it becomes active. While the writer is busy no more zeros are asked for than
-//! that takes, since each costs its syncs a part of the disk; the rest is written in quiet moments.
-//! A log that grew little has little ahead.
+//! chunk of one size is whole when it becomes active. While the log grows fast no more zeros are
+//! asked for than that takes, since each costs its syncs a part of the disk; the rest is written in
+//! quiet moments. A log that grew little has little ahead.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use crate::chunk::supply::Orders;
 use crate::position::ChunkNumber;
 
 /// How often the keeper looks how far a busy writer has come, so that it writes zeros in step with
-/// it: many at once fill the queue of the disk, in which the writer's syncs wait behind them.
+/// it: many at once fill the queue of the disk, in which the writer's syncs wait behind them. Also
+/// the time between two pieces in quiet moments.
 const PACE: Duration = Duration::from_millis(5);
 /// A log that grew by no more than this since the last look is quiet.
 const QUIET: u64 = ZERO_PIECE as u64 / 8;
@@ -27,9 +28,9 @@ pub(super) struct Pace {
     capacity: u64,
     written: u64,
     zeroed: u64,
-    /// What chunks before it have taken since the log was opened.
+    /// What chunks before it have taken since the keeper first saw them.
     earlier: u64,
-    /// How far the log had grown since it was opened, at the last look.
+    /// How far the log had grown at the last look.
     seen: u64,
     /// When the next look is due.
     due: Duration,
@@ -63,22 +64,23 @@ impl Pace {
         if is_begun { reach.min(2 * self.capacity) } else { reach.min(self.capacity) }
     }
 
-    /// Whether the log has been quiet since the last look. Quiet once, it is not asked again before
-    /// the next look is due: a piece of zeros goes with each, so an append that comes meanwhile
-    /// waits for no more than that.
+    /// Whether a look is due and the log has grown little since the last one. One piece of zeros
+    /// goes with a look.
     pub(super) fn is_quiet(&mut self, now: Duration, orders: &Orders) -> bool {
         if now < self.due {
             return false;
         }
         self.due = now + PACE;
-        let total = self.earlier + self.follow(orders);
+        let here = self.follow(orders);
+        let total = self.earlier + here;
         let grown = total - std::mem::replace(&mut self.seen, total);
         self.is_soon = grown > 0;
         grown <= QUIET
     }
 
-    /// A quiet moment was used, and there may be more to do in the next.
-    pub(super) fn go_on(&mut self) {
+    /// A quiet moment was used until `now`, and there may be more to do in the next.
+    pub(super) fn go_on(&mut self, now: Duration) {
+        self.due = now + PACE;
         self.is_soon = true;
     }
 

@@ -198,6 +198,12 @@ impl DiskMeter {
         self.ongoing.store(nanos(now) << 2 | code_of(work), Ordering::Relaxed);
     }
 
+    /// Whether the writer waits for a write or a sync.
+    pub(crate) fn is_at_work(&self) -> bool {
+        let ongoing = work_of(self.ongoing.load(Ordering::Relaxed) & 3);
+        matches!(ongoing, Some(DiskWork::Write | DiskWork::Sync))
+    }
+
     /// The writer has waited so long.
     pub(crate) fn end(&self, work: DiskWork, took: Duration) {
         self.ongoing.store(0, Ordering::Relaxed);

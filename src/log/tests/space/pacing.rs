@@ -4,16 +4,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::chunk::supply::Need;
 use crate::chunk::{ChunkFile, ZERO_PIECE};
 use crate::clock::{Clock, SimClock};
-use crate::disk::sim::SimDisk;
+use crate::disk::sim::{Prices, SimDisk};
 use crate::event::{Expected, NewEvent};
 use crate::log::engine::Engine;
+use crate::log::tests::faulty::{FaultyDisk, Kind, Part, Plan, Spell};
 use crate::options::Options;
 use crate::stage::Step;
+use crate::stage::stats::DiskWork;
 
 const CHUNK: u64 = 16 << 20;
 const AHEAD: u64 = 1 << 20;
+const ENOSPC: i32 = 28;
 const SIZE: usize = 60 << 10;
 /// A piece of zeros, and what the next chunk is begun with.
 const SLACK: u64 = (256 << 10) + AHEAD / 8;
@@ -27,7 +31,8 @@ fn made_ready(engine: &Engine) -> u64 {
 
 /// A log with a clock that only the test moves.
 struct Grown {
-    disk: SimDisk,
+    left: SimDisk,
+    disk: FaultyDisk,
     engine: Engine,
     clock: Arc<SimClock>,
 }
@@ -37,12 +42,13 @@ impl Grown {
         Self::on(SimDisk::new())
     }
 
-    fn on(disk: SimDisk) -> Self {
+    fn on(left: SimDisk) -> Self {
         let options = Options::new().chunk_size(CHUNK).prepare_ahead(AHEAD);
         let clock = Arc::new(SimClock::new());
+        let disk = FaultyDisk::on(left.clone());
         let (shared, time) = (Arc::new(disk.clone()), Arc::clone(&clock));
         let engine = Engine::open(shared, time, options).unwrap().0;
-        let mut opened = Self { disk, engine, clock };
+        let mut opened = Self { left, disk, engine, clock };
         opened.keep();
         opened
     }
@@ -78,6 +84,18 @@ impl Grown {
             self.clock.advance(look - self.clock.monotonic());
         }
         self.keep();
+    }
+
+    /// Whether writes find no space from now on.
+    fn fill(&self, is_full: bool) {
+        let (of, errno) = (Some(Kind::WriteAt), ENOSPC);
+        let (spell, part) = (Spell::Always, Part::Nothing);
+        let plan = Plan { call: 0, of, errno, spell, part, lies: false };
+        self.disk.fail(is_full.then_some(plan));
+    }
+
+    fn zeros(&self) -> u64 {
+        self.engine.core.stats().disk.zeros
     }
 
     fn active(&self) -> Arc<ChunkFile> {
@@ -160,7 +178,7 @@ fn a_log_that_was_just_opened_writes_no_zeros_for_what_it_held_before() {
     while log.active().number.get() < 1 || log.active().written() < CHUNK / 2 {
         log.append();
     }
-    let mut log = Grown::on(log.disk.killed());
+    let mut log = Grown::on(log.left.killed());
     log.rest(2000);
     let active = log.active();
     let ready = active.zeroed() - active.written();
@@ -171,4 +189,97 @@ fn a_log_that_was_just_opened_writes_no_zeros_for_what_it_held_before() {
     let ready = log.active().zeroed() - log.active().written();
     let most = AHEAD.max(pieces * (SIZE as u64 + 1024));
     assert!(ready <= most, "{ready} bytes of zeros for {most}");
+}
+
+/// A log of which much is still to be made ready when it rests.
+fn grown() -> Grown {
+    let mut log = Grown::new();
+    while log.written() < 2 * CHUNK + CHUNK / 2 {
+        log.append();
+    }
+    log
+}
+
+#[test]
+fn zeros_that_nobody_needs_yet_find_no_space_and_nobody_is_told() {
+    let mut log = grown();
+    log.rest(20);
+    log.fill(true);
+    let before = log.zeros();
+    log.rest(1000);
+    log.fill(false);
+    assert_eq!(log.engine.core.stats().keeper.errors, 0);
+    assert!(!log.engine.core.supply.need(Need::Next(CHUNK)), "the writer takes the disk for full");
+    // What is needed is not held up by it.
+    log.append();
+    assert!(log.zeros() > before);
+}
+
+#[test]
+fn zeros_that_nobody_needs_yet_are_tried_again_after_a_while() {
+    let mut log = grown();
+    log.fill(true);
+    log.rest(1000);
+    log.fill(false);
+    let before = log.zeros();
+    log.rest(8000);
+    assert_eq!(log.zeros(), before);
+    log.rest(2000);
+    assert!(log.zeros() > before);
+}
+
+#[test]
+fn a_chunk_that_is_left_while_the_disk_is_full_is_followed() {
+    let mut log = grown();
+    while log.active().written() + 2 * (SIZE as u64) < CHUNK {
+        log.append();
+    }
+    log.fill(true);
+    log.rest(100);
+    assert!(!log.engine.core.supply.need(Need::Next(CHUNK)), "the next chunk is begun");
+    log.fill(false);
+    let number = log.active().number;
+    while log.active().number == number {
+        log.append();
+    }
+    log.rest(20);
+    assert!(log.active().prepared() >= AHEAD);
+}
+
+#[test]
+fn a_disk_that_is_at_work_for_the_writer_is_not_quiet() {
+    let mut log = grown();
+    log.rest(5);
+    let before = log.zeros();
+    log.engine.core.meters.disk.begin(DiskWork::Sync, log.clock.monotonic());
+    log.rest(1000);
+    assert_eq!(log.zeros(), before);
+    log.engine.core.meters.disk.end(DiskWork::Sync, Duration::from_secs(1));
+    log.rest(1000);
+    assert!(log.zeros() > before);
+}
+
+#[test]
+fn a_log_that_is_closed_writes_no_zeros_that_nobody_needs() {
+    let mut log = grown();
+    log.rest(20);
+    log.clock.advance(Duration::from_millis(10));
+    let before = log.zeros();
+    log.engine.core.supply.stop();
+    log.keep();
+    assert_eq!(log.zeros(), before);
+}
+
+#[test]
+fn a_disk_that_takes_long_for_a_piece_is_given_time_between_two() {
+    let mut log = grown();
+    log.rest(20);
+    let slow = Prices::new().write(Duration::from_millis(6));
+    log.left.charge(Arc::clone(&log.clock), slow);
+    for _ in 0..20 {
+        let before = log.zeros();
+        let look = log.keep();
+        assert!(log.zeros() <= before + ZERO_PIECE as u64, "more than one piece at a time");
+        log.clock.advance(look.saturating_sub(log.clock.monotonic()));
+    }
 }

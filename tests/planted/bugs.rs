@@ -481,4 +481,20 @@ pub(crate) const BUGS: &[Bug] = &[
         target: "descriptors",
         test: "f28_a_log_goes_on_without_descriptors",
     },
+    Bug {
+        name: "a-reserve-without-space-makes-the-disk-full",
+        file: "src/keeper.rs",
+        sound: "Err(refusal) if is_full(&refusal.error) || !refusal.is_final => {",
+        broken: "Err(refusal) if !PLANTED && (is_full(&refusal.error) || !refusal.is_final) => {",
+        target: "lib",
+        test: "zeros_that_nobody_needs_yet_find_no_space_and_nobody_is_told",
+    },
+    Bug {
+        name: "a-reserve-is-written-beside-a-sync",
+        file: "src/keeper.rs",
+        sound: "let is_quiet = self.pace.is_quiet(now, &orders) && !self",
+        broken: "let is_quiet = self.pace.is_quiet(now, &orders) && PLANTED | !self",
+        target: "lib",
+        test: "a_disk_that_is_at_work_for_the_writer_is_not_quiet",
+    },
 ];

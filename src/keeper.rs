@@ -149,8 +149,10 @@ impl Keeper {
                     return self.worked(now);
                 }
                 Ok(false) => {}
-                // Nobody needs it, so it is no sign of a full disk to anybody.
+                // Nobody needs it yet, so nobody is told.
                 Err(refusal) if is_full(&refusal.error) || !refusal.is_final => {
+                    let is_error = !is_full(&refusal.error);
+                    self.shared.meter.errors.add(is_error.into());
                     self.rest_at = now + REST_RETRY;
                 }
                 Err(refusal) => return self.could_not_prepare(now, &orders, refusal),

@@ -180,8 +180,9 @@ impl Options {
     }
 
     /// At least how many bytes ahead of the writer files are kept zero-filled and synced. A log
-    /// that grows has them further ahead: after a quiet moment as many bytes as it has grown since
-    /// it was opened, at most the rest of its newest chunk and all of the next. Default 32 MiB.
+    /// that grows has them further ahead: by half of what it has grown since it was opened, after
+    /// quiet moments as many bytes as it has grown, at most the rest of its newest chunk and all of
+    /// the next. Default 32 MiB.
     #[must_use]
     pub fn prepare_ahead(mut self, bytes: u64) -> Self {
         self.prepare_ahead = bytes;

@@ -251,7 +251,7 @@ pub struct DiskStats {
     pub flushes_size: u64,
     /// How often the writer had to wait until zeros lay ready, or a chunk.
     pub waits_for_chunk: u64,
-    /// Bytes of zeros that were written ahead.
+    /// Bytes of zeros that the keeper wrote ahead. Opening the log writes some too.
     pub zeros: u64,
     /// Bytes that lie ready ahead of the writer at this moment.
     pub ready: u64,

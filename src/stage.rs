@@ -16,6 +16,7 @@ pub(crate) mod park;
 pub(crate) mod path;
 pub(crate) mod pending;
 pub(crate) mod queue;
+pub(crate) mod spin;
 pub(crate) mod stats;
 pub(crate) mod verdict;
 pub(crate) mod worker;

@@ -13,16 +13,17 @@ use crate::chaser::Chaser;
 use crate::error::{AppendError, Error, OpenError, Result};
 use crate::keeper::Keeper;
 use crate::stage::queue::Taken;
+use crate::stage::spin::Spinner;
 use crate::stage::worker::{Timesheet, Worker};
 use crate::stage::{Step, bell};
-use crate::sync::{Mutex, MutexGuard, spin_loop};
+use crate::sync::{Mutex, MutexGuard};
 use crate::writer::Writer;
 
 /// Up to so many answers the writer gives itself, by stepping the chaser, and so many subscriptions
 /// it wakes; more are left to the chaser's thread.
 const INLINE_MAX: usize = 8;
-/// The longest that the writer spins: about as long as a sleep and a wake take.
-const WRITER_SPIN_MAX: Duration = Duration::from_micros(40);
+/// The longest that the writer spins: as long as a client takes to make some dozens of events.
+const WRITER_SPIN_MAX: Duration = Duration::from_micros(120);
 /// The longest that the writer sleeps while it waits for room, should a wake be missed.
 const ROOM_WAIT_MAX: Duration = Duration::from_millis(50);
 /// How old the figures may become that other processes see.
@@ -99,6 +100,7 @@ impl Threads {
 
 fn run_writer(core: &Core, writer: &mut Writer, chaser: &SharedChaser) {
     let sheet = Timesheet::new(Arc::clone(&core.meters.writer), Arc::clone(&core.clock));
+    let mut spinner = Spinner::new();
     loop {
         let step = writer.step();
         hand_over(core, writer.take_due(), chaser);
@@ -106,7 +108,7 @@ fn run_writer(core: &Core, writer: &mut Writer, chaser: &SharedChaser) {
             Step::Worked => {}
             Step::Idle if core.appends.is_finished() => break,
             Step::Idle => sheet.wait(|| {
-                await_append(core);
+                await_append(core, &mut spinner);
                 core.appends.wait(1, None);
             }),
             Step::Until(moment) => {
@@ -125,15 +127,9 @@ fn run_writer(core: &Core, writer: &mut Writer, chaser: &SharedChaser) {
 
 /// Spins for the next append before the writer sleeps: a client that has just got its ack and
 /// appends again then finds it awake, and neither pays for a sleep and a wake.
-fn await_append(core: &Core) {
-    let spin = core.options.spin.min(WRITER_SPIN_MAX);
-    if spin.is_zero() {
-        return;
-    }
-    let end = core.clock.monotonic() + spin;
-    while core.appends.is_handled() && core.clock.monotonic() < end {
-        (0..32).for_each(|_| spin_loop());
-    }
+fn await_append(core: &Core, spinner: &mut Spinner) {
+    let most = core.options.spin.min(WRITER_SPIN_MAX);
+    spinner.spin(most, &*core.clock, || !core.appends.is_handled());
 }
 
 /// Passes due answers on: a few are given at once, many by the chaser's thread.

@@ -20,8 +20,9 @@ use crate::stage::bell;
 use crate::stage::histogram::nanos;
 use crate::stage::lounge::{Lounge, Rooms};
 use crate::stage::meter::moment;
+use crate::stage::spin::Spinner;
 use crate::sync::atomic::Ordering;
-use crate::sync::{Mutex, MutexGuard, OnceLock, spin_loop};
+use crate::sync::{Mutex, MutexGuard, OnceLock};
 
 /// The answer to an append.
 pub(crate) type Outcome = Result<Stored, AppendError>;
@@ -71,13 +72,6 @@ enum Waiter {
     /// A thread, in the slot's room.
     Thread,
 }
-
-/// More waiting threads than this never spin: they would take the cores from the threads they wait
-/// for.
-const SPINNERS_MAX: usize = 2;
-
-/// How many waits go without a spin after one was in vain.
-const SKIPPED_AFTER_VAIN: u32 = 15;
 
 /// A promise and the ack that it will answer, of an append that writes these streams.
 pub(crate) fn promise(lounge: &Arc<Lounge>, streams: StreamNames) -> (Promise, Ack) {
@@ -216,7 +210,7 @@ impl Ack {
         }
         let lounge = &self.slot.lounge;
         let waiting = lounge.waiting.fetch_add(1, Ordering::Relaxed) + 1;
-        if waiting <= SPINNERS_MAX {
+        if lounge.is_calm(waiting) {
             self.spin(timeout.min(lounge.spin));
         }
         let wait = || self.slot.poll(|place| *place = Some(Waiter::Thread)).cloned();
@@ -252,23 +246,12 @@ impl Ack {
         self.slot.outcome.get().is_some() || !self.slot.lounge.home.is_here()
     }
 
-    /// Spins for the answer, unless the calling thread has lately spun in vain: then its answers
+    /// Spins for the answer, where spins of the calling thread are not in vain: then its answers
     /// take longer than a spin, and the core is better left to the threads that bring them.
-    fn spin(&self, time: Duration) {
-        let skipped = SPINS_TO_SKIP.get();
-        if time.is_zero() || skipped > 0 {
-            SPINS_TO_SKIP.set(skipped.saturating_sub(1));
-            return;
-        }
-        let clock = &self.slot.lounge.clock;
-        let end = clock.monotonic() + time;
-        while !self.is_ready() {
-            if clock.monotonic() >= end {
-                SPINS_TO_SKIP.set(SKIPPED_AFTER_VAIN);
-                return;
-            }
-            (0..32).for_each(|_| spin_loop());
-        }
+    fn spin(&self, most: Duration) {
+        let mut spinner = SPINNER.get();
+        spinner.spin(most, &*self.slot.lounge.clock, || self.is_ready());
+        SPINNER.set(spinner);
     }
 }
 
@@ -301,7 +284,7 @@ impl fmt::Debug for Promise {
 }
 
 thread_local! {
-    static SPINS_TO_SKIP: Cell<u32> = const { Cell::new(0) };
+    static SPINNER: Cell<Spinner> = const { Cell::new(Spinner::new()) };
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! in between; all who sleep in a room are woken by one call of the operating system. A thread that
 //! is woken in vain looks once more. Knows nothing of answers.
 
+use std::sync::atomic::AtomicUsize as Hint;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ pub(crate) struct Lounge {
     /// How often the room has changed into which the next thread goes.
     turns: AtomicUsize,
     pub(super) waiting: AtomicUsize,
+    /// How many appends were answered together last. No checker needs to look at it: it decides
+    /// nothing but who spins.
+    crowd: Hint,
     pub(super) spin: Duration,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) home: Home,
@@ -44,6 +48,10 @@ struct Room {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rooms(u32);
 
+/// Where more threads wait, or more appends are answered together, nobody spins: they would take
+/// the cores from the threads they wait for.
+const SPINNERS_MAX: usize = 2;
+
 /// Groups on their way at one time are fewer, but for a burst, whose threads share rooms.
 const ROOMS: usize = if cfg!(any(loom, shuttle)) { 2 } else { 32 };
 
@@ -51,7 +59,18 @@ impl Lounge {
     pub(crate) fn new(spin: Duration, clock: Arc<dyn Clock>, home: Home) -> Self {
         let (turns, waiting) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let (rooms, wakes) = (std::array::from_fn(|_| Room::new()), Recorder::default());
-        Self { rooms, turns, waiting, spin, clock, home, wakes }
+        let crowd = Hint::new(0);
+        Self { rooms, turns, waiting, crowd, spin, clock, home, wakes }
+    }
+
+    /// So many appends are answered together now.
+    pub(crate) fn answers(&self, count: usize) {
+        self.crowd.store(count, Ordering::Relaxed);
+    }
+
+    /// Whether a thread may spin that is one of so many that wait.
+    pub(crate) fn is_calm(&self, waiting: usize) -> bool {
+        waiting <= SPINNERS_MAX && self.crowd.load(Ordering::Relaxed) <= SPINNERS_MAX
     }
 
     /// Where a thread is to sleep that comes now.

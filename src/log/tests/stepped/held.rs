@@ -131,3 +131,19 @@ fn a_lack_of_room_flushes_when_nothing_else_is_left_to_do() {
     engine.writer.step();
     assert_eq!(figures(&engine), (1, 1));
 }
+
+#[test]
+fn nobody_spins_where_many_wait_or_many_were_answered_together() {
+    let (mut engine, _) = answered(Options::new().batching(false));
+    let lounge = Arc::clone(&engine.core.lounge);
+    assert!(!lounge.is_calm(1), "eight were answered together");
+    for (count, is_calm) in [(2, true), (3, false), (1, true)] {
+        let acks = submit(&engine, count, Expected::Any);
+        engine.writer.step();
+        engine.chaser.step();
+        assert!(acks.iter().all(Ack::is_ready));
+        assert_eq!(lounge.is_calm(1), is_calm, "{count} were answered together");
+    }
+    assert!(lounge.is_calm(2));
+    assert!(!lounge.is_calm(3), "three wait");
+}

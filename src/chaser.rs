@@ -249,7 +249,7 @@ impl Chaser {
         let durable = flushed.max(group.stamps.written).min(visible);
         let appends = group.answers.iter().map(|answer| answer.since);
         path.record(&group.stamps, (durable, visible), appends);
-        self.shared.lounge.answers(group.answers.len());
+        self.shared.lounge.note_crowd(group.answers.len());
         let mut rooms = Rooms::default();
         for answer in group.answers {
             let room = answer.promise.release(answer.outcome, visible, &mut self.tasks);

@@ -149,7 +149,7 @@ impl Keeper {
                     return self.worked(now);
                 }
                 Ok(false) => {}
-                // Nobody needs it yet, so nobody is told.
+                // Nobody needs it yet, so the writer is told nothing.
                 Err(refusal) if is_full(&refusal.error) || !refusal.is_final => {
                     let is_error = !is_full(&refusal.error);
                     self.shared.meter.errors.add(is_error.into());

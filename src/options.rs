@@ -190,7 +190,7 @@ impl Options {
     }
 
     /// Longest time that a thread spins for its ack before it sleeps, while at most two wait and
-    /// at most two appends share a flush; also, up to 120 us, that the log's writer spins for the
+    /// at most two appends share a group; also, up to 120 us, that the log's writer spins for the
     /// next append. Default 200 us: a lone client saves two sleeps and wakes per append, and burns
     /// one core meanwhile. Who spins in vain again and again soon does so in one of 16 waits. Zero
     /// never spins.

@@ -209,12 +209,13 @@ impl Ack {
             return Some(outcome);
         }
         let lounge = &self.slot.lounge;
+        let end = lounge.clock.monotonic().checked_add(timeout);
         let waiting = lounge.waiting.fetch_add(1, Ordering::Relaxed) + 1;
         if lounge.is_calm(waiting) {
-            self.spin(timeout.min(lounge.spin));
+            self.spin(timeout);
         }
         let wait = || self.slot.poll(|place| *place = Some(Waiter::Thread)).cloned();
-        let outcome = lounge.sleep(self.slot.room, timeout, wait);
+        let outcome = lounge.sleep(self.slot.room, end, wait);
         lounge.waiting.fetch_sub(1, Ordering::Relaxed);
         if outcome.is_some() {
             self.note_wake();
@@ -246,12 +247,16 @@ impl Ack {
         self.slot.outcome.get().is_some() || !self.slot.lounge.home.is_here()
     }
 
-    /// Spins for the answer, where spins of the calling thread are not in vain: then its answers
+    /// Spins for the answer. Where that was in vain again and again, the answers of this thread
     /// take longer than a spin, and the core is better left to the threads that bring them.
-    fn spin(&self, most: Duration) {
+    fn spin(&self, timeout: Duration) {
+        let Lounge { spin, clock, .. } = &*self.slot.lounge;
         let mut spinner = SPINNER.get();
-        spinner.spin(most, &*self.slot.lounge.clock, || self.is_ready());
-        SPINNER.set(spinner);
+        spinner.spin(timeout.min(*spin), &**clock, || self.is_ready());
+        // A shorter one tells nothing.
+        if timeout >= *spin {
+            SPINNER.set(spinner);
+        }
     }
 }
 
@@ -294,7 +299,7 @@ mod tests {
 
     use super::*;
     use crate::append::Versions;
-    use crate::clock::{SystemClock, Timestamp};
+    use crate::clock::{Clock, SystemClock, Timestamp};
     use crate::disk::map::Home;
     use crate::position::{Position, StreamVersion};
     use crate::sync::atomic::AtomicUsize;
@@ -334,6 +339,50 @@ mod tests {
             });
             assert_eq!(lounge.waiting.load(Ordering::Relaxed), 0);
         }
+    }
+
+    /// A clock that every look puts forward by a microsecond.
+    #[derive(Debug, Default)]
+    struct Looked(Moment);
+
+    impl Clock for Looked {
+        fn monotonic(&self) -> Duration {
+            Duration::from_micros(self.0.fetch_add(1, Ordering::Relaxed))
+        }
+
+        fn wall(&self) -> Timestamp {
+            Timestamp::default()
+        }
+    }
+
+    #[test]
+    fn a_thread_learns_from_its_spins_which_are_where_few_are_answered_together() {
+        let spin = Duration::from_micros(100);
+        let lounge = lounge(spin);
+        let learned = |crowd: usize, timeout: Duration| {
+            lounge.note_crowd(crowd);
+            let (_promise, mut ack) = promise(&lounge);
+            assert!(ack.wait_timeout(timeout).is_none());
+            SPINNER.get()
+        };
+        let mut vain = Spinner::new();
+        for crowd in [0, 2, 1, 1, 2, 1] {
+            vain.spin(spin, &SystemClock::default(), || false);
+            assert_eq!(learned(crowd, spin), vain);
+            assert_eq!(learned(3, spin), vain, "it does not spin");
+            assert_eq!(learned(1, spin / 2), vain, "too short to learn");
+        }
+        assert_ne!(vain, Spinner::new());
+    }
+
+    #[test]
+    fn a_wait_takes_no_longer_than_its_timeout() {
+        let clock = Arc::new(Looked::default());
+        let (spin, shared) = (Duration::from_millis(1), Arc::clone(&clock) as _);
+        let (_promise, mut ack) = promise(&Arc::new(Lounge::new(spin, shared, Home::default())));
+        assert!(ack.wait_timeout(spin).is_none());
+        let took = clock.monotonic();
+        assert!(took < spin + spin / 10, "{took:?}");
     }
 
     #[test]

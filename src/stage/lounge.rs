@@ -4,7 +4,7 @@
 //! in between; all who sleep in a room are woken by one call of the operating system. A thread that
 //! is woken in vain looks once more. Knows nothing of answers.
 
-use std::sync::atomic::AtomicUsize as Hint;
+use std::sync::atomic::AtomicUsize as Crowd;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -27,9 +27,9 @@ pub(crate) struct Lounge {
     /// How often the room has changed into which the next thread goes.
     turns: AtomicUsize,
     pub(super) waiting: AtomicUsize,
-    /// How many appends were answered together last. No checker needs to look at it: it decides
-    /// nothing but who spins.
-    crowd: Hint,
+    /// How many answers the group had that was answered last; refusals do not count. No checker
+    /// needs to look at it: it decides nothing but who spins.
+    crowd: Crowd,
     pub(super) spin: Duration,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) home: Home,
@@ -48,8 +48,8 @@ struct Room {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rooms(u32);
 
-/// Where more threads wait, or more appends are answered together, nobody spins: they would take
-/// the cores from the threads they wait for.
+/// Where more threads wait, or a group has more answers, nobody spins: they would take the cores
+/// from the threads they wait for.
 const SPINNERS_MAX: usize = 2;
 
 /// Groups on their way at one time are fewer, but for a burst, whose threads share rooms.
@@ -59,12 +59,12 @@ impl Lounge {
     pub(crate) fn new(spin: Duration, clock: Arc<dyn Clock>, home: Home) -> Self {
         let (turns, waiting) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let (rooms, wakes) = (std::array::from_fn(|_| Room::new()), Recorder::default());
-        let crowd = Hint::new(0);
+        let crowd = Crowd::new(0);
         Self { rooms, turns, waiting, crowd, spin, clock, home, wakes }
     }
 
-    /// So many appends are answered together now.
-    pub(crate) fn answers(&self, count: usize) {
+    /// A group with so many answers is answered now.
+    pub(crate) fn note_crowd(&self, count: usize) {
         self.crowd.store(count, Ordering::Relaxed);
     }
 
@@ -94,14 +94,14 @@ impl Lounge {
         }
     }
 
-    /// Polls until there is something, at most `timeout`, and sleeps in the room in between.
+    /// Polls until there is something, at most until the moment `end`, and sleeps in the room in
+    /// between.
     pub(super) fn sleep<T>(
         &self,
         room: usize,
-        timeout: Duration,
+        end: Option<Duration>,
         mut poll: impl FnMut() -> Option<T>,
     ) -> Option<T> {
-        let end = self.clock.monotonic().checked_add(timeout);
         let room = &self.rooms[room];
         let mut door = room.lock();
         loop {

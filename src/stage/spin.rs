@@ -1,10 +1,8 @@
 //! Owns the decision whether a thread spins for what it waits for, before it sleeps.
 //!
 //! Promises: who spins with success goes on to spin; one spin in vain changes nothing; who spins in
-//! vain again and again soon does so in one of 16 waits. Knows nothing of what is waited for.
-//!
-//! To spin for about as long as a sleep and a wake take is never much worse than to know the future
-//! (A. Karlin and others, 1991).
+//! vain again and again soon does so in one of 16 waits. Ends also where the clock stands still.
+//! Knows nothing of what is waited for.
 
 use std::time::Duration;
 
@@ -13,9 +11,11 @@ use crate::sync::spin_loop;
 
 /// After many spins in vain, so many waits go without one.
 const SKIPPED_MAX: u32 = 15;
+/// Less than a look takes, in nanoseconds.
+const LOOK: u128 = 16;
 
 /// What a thread has learned of its spins.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spinner {
     /// Waits that are still to go without a spin.
     to_skip: u32,
@@ -38,16 +38,20 @@ impl Spinner {
             self.to_skip = left;
             return;
         }
-        let end = clock.monotonic() + most;
-        while !is_there() {
-            if clock.monotonic() >= end {
-                self.to_skip = self.backoff;
-                self.backoff = (2 * self.backoff + 1).min(SKIPPED_MAX);
+        let end = clock.monotonic().saturating_add(most);
+        // A simulated clock may stand still.
+        for _ in 0..=most.as_nanos() / LOOK {
+            if is_there() {
+                self.backoff = 0;
                 return;
+            }
+            if clock.monotonic() >= end {
+                break;
             }
             (0..32).for_each(|_| spin_loop());
         }
-        self.backoff = 0;
+        self.to_skip = self.backoff;
+        self.backoff = (2 * self.backoff + 1).min(SKIPPED_MAX);
     }
 }
 
@@ -56,7 +60,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::clock::SystemClock;
+    use crate::clock::{SimClock, SystemClock};
 
     /// In which of so many waits it spins, when all spins end like this.
     fn spins(spinner: &mut Spinner, waits: usize, succeeds: bool) -> Vec<usize> {
@@ -89,6 +93,12 @@ mod tests {
         spins(&mut spinner, 31, false);
         assert_eq!(spins(&mut spinner, 3, true), [0, 1, 2]);
         assert_eq!(spins(&mut spinner, 9, false), [0, 1, 3, 7]);
+    }
+
+    #[test]
+    fn ends_where_the_clock_stands_still() {
+        let mut spinner = Spinner::new();
+        spinner.spin(Duration::from_micros(120), &SimClock::new(), || false);
     }
 
     #[test]

@@ -133,7 +133,8 @@ pub(in super::super) struct Args {
     /// Longest time that written appends wait for their flush, such as `2ms`.
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Log")]
     max_delay: Option<Duration>,
-    /// Longest time that a waiting client spins before it sleeps, such as `100us`.
+    /// Longest time that a waiting client spins before it sleeps, and the writer (up to 120us),
+    /// such as `100us`.
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Log")]
     spin: Option<Duration>,
     /// When an append is acked.

@@ -51,6 +51,9 @@ pub(crate) struct MemoryIndex {
     /// Finds keys by their hashes. Kept small, because as it grows it is made anew while an append
     /// waits.
     places: HashTable<Place>,
+    /// The stream, category and type of the last event, which the next one often shares: then they
+    /// are neither hashed nor looked up.
+    last: [u32; 3],
 }
 
 /// Where a key stands among the keys, and the upper half of its hash.
@@ -109,29 +112,41 @@ impl MemoryIndex {
     fn post_all(&mut self, event: &Entry<'_>, mut heard: impl FnMut(u64)) {
         let ordinal = self.event_count();
         self.offsets.push(event.offset);
-        let mut post = |key: &Key<'_>, version| heard(self.post(key, version, ordinal));
-        post(&Key::stream(event.stream), event.version);
-        post(&Key::category(category_of(event.stream)), StreamVersion::FIRST);
-        post(&Key::event_type(event.event_type), StreamVersion::FIRST);
-        for tag in tags(event.tags) {
-            post(&Key::tag(tag), StreamVersion::FIRST);
+        let recurring = [
+            (Key::stream(event.stream), event.version),
+            (Key::category(category_of(event.stream)), StreamVersion::FIRST),
+            (Key::event_type(event.event_type), StreamVersion::FIRST),
+        ];
+        for (place, (key, version)) in recurring.iter().enumerate() {
+            let last = self.keys.get_mut(self.last[place] as usize);
+            if let Some(slot) = last.filter(|slot| slot.key(&self.names) == *key) {
+                slot.postings.push(ordinal);
+            } else {
+                self.last[place] = self.post(key, *version, ordinal);
+            }
+            heard(self.keys[self.last[place] as usize].hash);
         }
-        if let Some(operation) = &event.operation {
-            post(&Key::operation(operation), StreamVersion::FIRST);
+        let tags = tags(event.tags).map(Key::tag);
+        for key in tags.chain(event.operation.as_ref().map(Key::operation)) {
+            let number = self.post(&key, StreamVersion::FIRST, ordinal);
+            heard(self.keys[number as usize].hash);
         }
     }
 
-    /// Adds an event to a key; returns the key's hash.
-    fn post(&mut self, key: &Key<'_>, version: StreamVersion, ordinal: u32) -> u64 {
-        let (hash, next) = (key.hash(), self.keys.len());
+    /// Adds an event to a key; returns the key's number.
+    fn post(&mut self, key: &Key<'_>, version: StreamVersion, ordinal: u32) -> u32 {
+        let hash = key.hash();
         let same = |place: &Place| self.keys[place.key as usize].is(hash, key, &self.names);
         match self.places.entry(spread(upper(hash)), same, |place| spread(place.hash)) {
             TableEntry::Occupied(place) => {
-                self.keys[place.get().key as usize].postings.push(ordinal);
+                let number = place.get().key;
+                self.keys[number as usize].postings.push(ordinal);
+                number
             }
             TableEntry::Vacant(vacancy) => {
-                let next = u32::try_from(next).expect("a chunk of at most 2 GiB has fewer keys");
-                vacancy.insert(Place { hash: upper(hash), key: next });
+                let number = u32::try_from(self.keys.len())
+                    .expect("a chunk of at most 2 GiB has fewer keys");
+                vacancy.insert(Place { hash: upper(hash), key: number });
                 self.keys.push(Slot {
                     hash,
                     first_version: version,
@@ -143,9 +158,9 @@ impl MemoryIndex {
                     kind: key.kind,
                 });
                 self.names.extend_from_slice(key.name);
+                number
             }
         }
-        hash
     }
 
     /// Number of events.

@@ -18,6 +18,7 @@ use crate::stage::stats::DiskWork;
 const CHUNK: u64 = 16 << 20;
 const AHEAD: u64 = 1 << 20;
 const ENOSPC: i32 = 28;
+const EACCES: i32 = 13;
 const SIZE: usize = 60 << 10;
 /// A piece of zeros, and what the next chunk is begun with.
 const SLACK: u64 = (256 << 10) + AHEAD / 8;
@@ -27,6 +28,12 @@ fn made_ready(engine: &Engine) -> u64 {
     let orders = engine.core.supply.orders();
     let next = orders.next.map_or(0, |next| next.zeroed());
     orders.active.number.get() * CHUNK + orders.active.zeroed() + next
+}
+
+/// Every call of a kind fails.
+fn failing(kind: Kind, errno: i32) -> Plan {
+    let (spell, part) = (Spell::Always, Part::Nothing);
+    Plan { call: 0, of: Some(kind), errno, spell, part, lies: false }
 }
 
 /// A log with a clock that only the test moves.
@@ -88,10 +95,7 @@ impl Grown {
 
     /// Whether writes find no space from now on.
     fn fill(&self, is_full: bool) {
-        let (of, errno) = (Some(Kind::WriteAt), ENOSPC);
-        let (spell, part) = (Spell::Always, Part::Nothing);
-        let plan = Plan { call: 0, of, errno, spell, part, lies: false };
-        self.disk.fail(is_full.then_some(plan));
+        self.disk.fail(is_full.then_some(failing(Kind::WriteAt, ENOSPC)));
     }
 
     fn zeros(&self) -> u64 {
@@ -226,6 +230,24 @@ fn zeros_that_nobody_needs_yet_are_tried_again_after_a_while() {
     assert_eq!(log.zeros(), before);
     log.rest(2000);
     assert!(log.zeros() > before);
+}
+
+#[test]
+fn a_file_that_cannot_be_made_for_zeros_that_nobody_needs_yet_is_counted() {
+    let mut log = Grown::new();
+    while log.written() < CHUNK / 16 * 9 {
+        log.append();
+    }
+    log.disk.fail(Some(failing(Kind::Create, EACCES)));
+    log.rest(1000);
+    assert_eq!(log.active().zeroed(), CHUNK);
+    assert_eq!(log.engine.core.stats().keeper.errors, 1, "once in ten seconds");
+    assert!(log.engine.core.failure.get().is_none());
+    log.append();
+    log.disk.fail(None);
+    log.rest(10_000);
+    assert!(log.engine.core.supply.orders().next.is_some(), "tried again");
+    assert_eq!(log.engine.core.stats().keeper.errors, 1);
 }
 
 #[test]

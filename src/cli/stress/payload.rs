@@ -2,8 +2,9 @@
 //! (client, stream, sequence number), but for the moment it was due, which it can carry.
 //!
 //! Promises: so the check needs no copy of what was sent to tell an intact event from an altered
-//! one. The bytes look random and do not compress. To make an event costs the log under test little
-//! of the processor: what it is made from stays in the first caches. Never remembers what was sent.
+//! one. The bytes look random and do not compress. Making an event of some hundred bytes takes
+//! little of the processor that the log under test needs: what it is made from stays in the first
+//! cache of a core. Never remembers what was sent.
 
 use uuid::Uuid;
 
@@ -15,8 +16,7 @@ use super::mix::{Random, Sizes};
 pub(super) const HEAD_SIZE: usize = 16;
 /// Metadata of an event that carries its moment: that, and what shows that it is unaltered.
 const STAMP_SIZE: usize = 16;
-/// Bytes of noise in which bodies begin, each at one of these words. Small enough for the first
-/// cache of a core: from two megabytes, a body cost as much as all else that a client does.
+/// Bytes of noise in which bodies begin, each at one of these words.
 const NOISE_SIZE: usize = 16 << 10;
 const EVENT_TYPE: &str = "Stressed";
 
@@ -38,8 +38,8 @@ pub(super) struct Pool {
     noise: Vec<u8>,
 }
 
-/// All of an event's payload but its head: a part of the noise, with each word of it masked by the
-/// same one, which no other event has.
+/// All of an event's payload but its head: a part of the noise, each word of it masked by one that
+/// is drawn for the event.
 #[derive(Clone, Copy, Debug)]
 struct Body<'a> {
     noise: &'a [u8],

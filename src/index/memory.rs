@@ -288,6 +288,29 @@ mod tests {
     }
 
     #[test]
+    fn the_hash_of_each_key_is_heard_also_where_events_share_it() {
+        let mut index = MemoryIndex::default();
+        for stream in ["a", "a", "b-1", "a", "b-2", "b-2"] {
+            let (tags, mut heard) = (stored(&["a", "b"]), Vec::new());
+            let entry = Entry {
+                offset: 4160,
+                stream: stream.as_bytes(),
+                version: StreamVersion::FIRST,
+                event_type: b"a",
+                tags: &tags,
+                operation: None,
+            };
+            index.post_all(&entry, |hash| heard.push(hash));
+            let category = Key::category(category_of(stream.as_bytes()));
+            let keys = [Key::stream(stream), category, Key::event_type("a")];
+            let keys = keys.into_iter().chain([Key::tag("a"), Key::tag("b")]);
+            assert_eq!(heard, keys.map(|key| key.hash()).collect::<Vec<_>>(), "{stream}");
+        }
+        assert_eq!(index.find(&Key::category("a")).unwrap().postings, [0, 1, 3]);
+        assert_eq!(index.find(&Key::stream("b-2")).unwrap().postings, [4, 5]);
+    }
+
+    #[test]
     fn streams_know_their_first_version_here() {
         let index = sample();
         let first = |name| index.find(&Key::stream(name)).map(|found| found.first_version.get());

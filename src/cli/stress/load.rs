@@ -383,9 +383,6 @@ struct Client<'a, T> {
     hand: Hand<'a>,
     book: Book<'a>,
     in_flight: VecDeque<(Parcel, T)>,
-    /// When the last answer came, until the append that follows it is sent: looking at the clock
-    /// costs some per cent of an append.
-    answered: Option<u64>,
     events_left: u64,
     failed: bool,
 }
@@ -399,7 +396,6 @@ impl<'a, T> Client<'a, T> {
             hand: Hand::new(load.pool, number, streams),
             book: Book::new((number, streams), tally, load.window, slot),
             in_flight: VecDeque::with_capacity(load.pipeline),
-            answered: None,
             events_left: load.events_max,
             failed: false,
         }
@@ -423,8 +419,7 @@ impl<'a, T> Client<'a, T> {
         let Some(order) = self.orders.next() else {
             return false;
         };
-        let now = self.answered.take().unwrap_or_else(|| target.now());
-        let parcel = self.hand.take(order, now);
+        let parcel = self.hand.take(order, target.now());
         self.events_left = self.events_left.saturating_sub(order.batch.into());
         match self.hand.submit(target, &parcel) {
             Ok(ticket) => {
@@ -441,7 +436,6 @@ impl<'a, T> Client<'a, T> {
 
     fn settle(&mut self, parcel: &Parcel, at: u64, answer: Result<Appended, AppendError>) {
         self.failed |= !self.book.settle(parcel, at, answer);
-        self.answered = Some(at);
     }
 
     #[cold]

@@ -98,7 +98,8 @@ impl Pool {
         })
     }
 
-    /// Whether an event is exactly the one with this identity, to the last byte.
+    /// Whether an event has the id, type, tags, metadata and data of the one with this identity, to
+    /// the last byte.
     pub(super) fn is_intact(&self, identity: Identity, event: &RecordedEvent) -> bool {
         let (id, body) = self.parts(identity);
         let stamp = Self::due(event).filter(|_| self.stamped).map(|due| self.stamp(id, due));
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn no_part_of_a_payload_is_found_in_another() {
+    fn no_sixteen_bytes_of_a_stream_s_payloads_are_found_twice() {
         let pool = pool(7, "256");
         let mut seen = std::collections::HashSet::new();
         for sequence in 0..20_000 {

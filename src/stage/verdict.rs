@@ -11,10 +11,12 @@ use std::time::Duration;
 use crate::stage::histogram::Histogram;
 use crate::stage::stats::{DiskWork, Stats};
 
-/// From this share of the time on, a thread of the log counts as the one that holds it up.
+/// From this share of the time on, the work of the writer or of the chaser counts as what holds up
+/// the log.
 const SATURATED: f64 = 0.5;
-/// The same for all threads together, because the writer does the chaser's work where little waits.
-const SATURATED_TOGETHER: f64 = 0.7;
+/// The same for all that the writer's thread does: the chaser's work too where little waits, and
+/// what no share tells of.
+const SATURATED_THREAD: f64 = 0.7;
 /// A subscriber is not called slow for fewer events than this.
 const LAG_MIN: u64 = 1000;
 
@@ -216,7 +218,8 @@ impl<'a> Case<'a> {
         let shares = self.shares();
         let sum = |part: &[(Cause, f64)]| part.iter().map(|(_, share)| share).sum::<f64>();
         let (writer, chaser) = (sum(&shares[..4]), sum(&shares[4..]));
-        let is_busy = writer.max(chaser) >= SATURATED || writer + chaser >= SATURATED_TOGETHER;
+        let is_busy = writer.max(chaser) >= SATURATED
+            || self.between.writer.utilisation() >= SATURATED_THREAD;
         let greatest = shares.into_iter().max_by(|one, other| one.1.total_cmp(&other.1));
         greatest.filter(|_| is_busy).map(|(cause, _)| cause)
     }
@@ -439,42 +442,4 @@ pub(crate) fn short(time: Duration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_have_three_digits() {
-        let times = [0, 640, 1_500, 45_600, 999_999, 5_120_000, 250_000_000, 4_200_000_000];
-        let texts = times.map(|nanos| short(Duration::from_nanos(nanos)));
-        let expected =
-            ["0 ns", "640 ns", "1.50 us", "45.6 us", "1000 us", "5.12 ms", "250 ms", "4.20 s"];
-        assert_eq!(texts, expected);
-    }
-
-    #[test]
-    fn snapshots_that_are_no_pair_do_no_harm() {
-        let one = Stats { uptime: Duration::from_secs(1), ..Stats::default() };
-        let snapshots = [(&one, &Stats::default()), (&Stats::default(), &one), (&one, &one)];
-        for (now, earlier) in snapshots {
-            let verdict = now.verdict(earlier);
-            assert_eq!((verdict.cause(), verdict.findings.len()), (Cause::Idle, 1));
-            assert!(verdict.to_string().contains("idle"), "{verdict}");
-        }
-    }
-
-    #[test]
-    fn what_goes_on_counts_before_it_is_over() {
-        let hung = Stats {
-            uptime: Duration::from_secs(9),
-            disk: crate::stage::stats::DiskStats {
-                ongoing: Some((DiskWork::Sync, Duration::from_secs(7))),
-                ..Default::default()
-            },
-            ..Stats::default()
-        };
-        let verdict = hung.verdict(&Stats { uptime: Duration::from_secs(8), ..Stats::default() });
-        assert_eq!(verdict.cause(), Cause::Sync);
-        let evidence = &verdict.findings[0].evidence[0];
-        assert_eq!(evidence, "a sync has been going on for 7.00 s");
-    }
-}
+mod tests;

@@ -65,7 +65,8 @@ pub(in super::super) struct Args {
     /// Appends a second, planned before and independent of the answers: an open loop.
     #[arg(long, value_name = "R", value_parser = rate, help_heading = "Load")]
     pub(super) rate: Option<f64>,
-    /// A closed loop, then open ones at 10 to 110 % of its rate, each on a fresh log.
+    /// A closed loop, then open ones at 10 to 110 % of its rate, each on a fresh log that is filled
+    /// and rests as --fill and --rest say.
     #[arg(long, help_heading = "Load")]
     pub(super) sweep: bool,
     /// How the planned moments lie [default: poisson].
@@ -107,7 +108,8 @@ pub(in super::super) struct Args {
     #[arg(long, value_name = "N", default_value = "0", value_parser = super::super::args::number)]
     #[arg(help_heading = "Phases")]
     pub(super) fill: u64,
-    /// Rest after them, in which the log prepares space as it does whenever it is quiet.
+    /// Rest after them, in which the log prepares space as it does whenever it is quiet: at most as
+    /// much as it has grown, so without --fill next to nothing.
     #[arg(long, value_name = "S", default_value = "0", value_parser = seconds)]
     #[arg(help_heading = "Phases")]
     pub(super) rest: Duration,
